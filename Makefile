@@ -1,0 +1,65 @@
+# isoflop: `make help` lists the targets.
+B       ?= build
+CC      ?= gcc
+V       ?= 0
+Q       := $(if $(filter 1,$V),,@)
+OPT     ?= -O3 -g
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(DEV),-Werror)
+# No -march, no -ffast-math: the binary runs on any CPU of its architecture and NaN stays NaN.
+CFLAGS  += -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -D_GNU_SOURCE -Ikernels -Isrc $(SAN)
+# OpenBLAS's OpenMP flavour by its folder: where the pthread flavour is installed too, Debian would link that one.
+BLAS    := $(wildcard /usr/lib/$(shell $(CC) -dumpmachine)/openblas-openmp)
+LDLIBS  += $(BLAS:%=-L% -Wl,-rpath,%) -linih -lz -lopenblas -lm
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
+FLAGS_avx2       := -mavx2 -mfma
+FLAGS_avx512     := -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma -mavx2 -mprefer-vector-width=512
+FLAGS_avx512bf16 := $(FLAGS_avx512) -mavx512bf16
+
+isa      = $(lastword $(subst _, ,$(basename $(notdir $1))))
+KERN    := $(patsubst %.c,$B/%.o,$(wildcard kernels/*.c))
+SRC     := $(patsubst %.c,$B/%.o,$(filter-out src/main.c,$(wildcard src/*.c)))
+TESTS   := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/test_*.c) tests/checkkern.c)
+
+.PHONY: all check test asan ubsan cover tidy fmt clean help
+all: $B/isoflop
+
+$B/%.o: %.c Makefile
+	@mkdir -p $(@D); echo "  CC $<"
+	$Q$(CC) $(CFLAGS) $(FLAGS_$(call isa,$<)) -c $< -o $@
+$B/src/train.o: CFLAGS += -DISOFLOP_VERSION='"$(VERSION)"'
+$B/isoflop: $B/src/main.o $(SRC) $(KERN)
+	@echo "  LD $@"
+	$Q$(CC) $(CFLAGS) $^ $(LDLIBS) -o $@
+$B/tests/%: $B/tests/%.o $(SRC) $(KERN)
+	@echo "  LD $@"
+	$Q$(CC) $(CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
+$B/tests/test_model: $B/tests/ref_gpt.o
+.SECONDARY:
+
+check: $(TESTS)  ## the unit tests: under a minute
+	$Qtests/run.sh $B $(notdir $(TESTS))
+test: $B/isoflop $(TESTS)  ## all tests; the last line is "N passed, N failed"
+	$Qtests/run.sh $B
+asan:  ## all tests under the address and leak sanitizer
+	$Q$(MAKE) --no-print-directory B=build-asan OPT="-O1 -g" SAN="-fsanitize=address -fno-omit-frame-pointer" test
+ubsan:  ## all tests under the undefined-behaviour sanitizer
+	$Q$(MAKE) --no-print-directory B=build-ubsan OPT="-O1 -g" SAN="-fsanitize=undefined -fno-sanitize-recover=all" test
+cover:  ## line coverage of all tests, a file a line
+	$Qrm -rf build-cover
+	$Q$(MAKE) --no-print-directory B=build-cover OPT="-O1 -g --coverage -fprofile-update=atomic" test
+	$Qfor d in kernels src; do gcov -n build-cover/$$d/*.gcda; done 2>/dev/null | \
+	  awk -F"'" '/^File/ {f = $$2} /^Lines/ && f ~ /^(src|kernels)/ {print f "\t" substr($$0, 16)}' | expand -t 32
+tidy:  ## clang-tidy with the checks of .clang-tidy
+	$Qfor f in $(wildcard src/*.c kernels/*.c tests/*.c); do \
+	  case $$f in *avx512*) isa="$(FLAGS_avx512)" ;; *avx2*) isa="$(FLAGS_avx2)" ;; *) isa= ;; esac; \
+	  clang-tidy --quiet $$f -- $(filter -std% -f% -D% -I%,$(CFLAGS)) $$isa 2>/dev/null || bad=1; done; [ -z "$$bad" ]
+fmt:  ## clang-format the files named by F="...", or those changed since the last commit
+	$Qclang-format -i $(or $F,$(shell git diff --name-only HEAD -- '*.c' '*.h'))
+clean:  ## remove everything that was built
+	rm -rf build build-*
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+-include $(shell find $B -name '*.d' 2>/dev/null)

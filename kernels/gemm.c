@@ -1,0 +1,126 @@
+// gemm.c: the loops around the micro-kernel: blocks for the caches, packing where strides demand it, shares for threads.
+//
+// In: C, A, B as views of any strides (C's rows contiguous). Out: C = or += A B.
+// Invariant: the loops only choose which tile of C and which piece of k come next; each C(i,j) sees k = 0, 1, 2, ... in
+// order, carried from piece to piece by accumulating, so no choice made here changes a bit of the result.
+// Reference: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication" (2008). Unlike theirs, an
+// operand is read where it lies whenever its strides allow: A by broadcast, so any strides do; B by rows of a panel.
+#include <assert.h>
+#include <omp.h>
+#include "kernels.h"
+
+enum {
+  MAX_NR = 32,  // of all tables
+  KC = 256,     // depth of a block: a panel of B (KC x nr) and a tile of A (mr x KC) share L1 or stream from L2
+  MC = 480,     // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
+};
+
+static int imin(int a, int b) { return a < b ? a : b; }
+
+// Rows a multiple of 2 KiB apart fall into two sets of a first-level cache of 64 sets, which then holds 16 of them.
+static int aliases(ptrdiff_t stride) { return stride && stride % 512 == 0; }
+
+// The same block at a stride that spreads its rows over the cache.
+static Mat unalias(float *dst, Mat x) {
+  const int flip = x.rs == 1;
+  const Mat from = flip ? tr(x) : x, to = mat_ld(dst, from.rows, from.cols, (from.cols + 31) / 16 * 16);
+  for (int i = 0; i < from.rows; i++)
+    for (int j = 0; j < from.cols; j++) to.p[i * to.rs + j] = from.p[i * from.rs + j * from.cs];
+  return flip ? tr(to) : to;
+}
+
+// B(0..k-1, 0..n-1) -> [k][nr], zeros past the n-th column.
+static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff_t cs, int k, int n) {
+  if (rs == 1 && cs != 1 && n == nr) {  // a transposed matrix: 16 of each row at a time, so that both sides use whole lines
+    for (int k0 = 0; k0 < k; k0 += 16)
+      for (int j = 0; j < nr; j++)
+        for (int kk = k0; kk < imin(k0 + 16, k); kk++) dst[(ptrdiff_t)kk * nr + j] = b[kk + j * cs];
+    return;
+  }
+  for (int kk = 0; kk < k; kk++, dst += nr) {
+    for (int j = 0; j < n; j++) dst[j] = b[kk * rs + j * cs];
+    for (int j = n; j < nr; j++) dst[j] = 0;
+  }
+}
+
+// One panel: C[m x n] (n <= nr) in tiles as equal in height as can be, since a low tile cannot hide the latency of its adds.
+static void gemm_panel(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
+                       ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
+  const int mr = n <= kern->nr / 2 ? 2 * kern->mr : kern->mr;
+  for (int tiles = (m + mr - 1) / mr; tiles > 0; tiles--) {
+    const int rows = (m + tiles - 1) / tiles;
+    kern->gemm_ukr(rows, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate);
+    m -= rows, a += rows * a_rs, c += rows * ldc;
+  }
+}
+
+void gemm(Mat c, Mat a, Mat b, int accumulate) {
+  assert(c.rows == a.rows && c.cols == b.cols && a.cols == b.rows && c.cs == 1);
+  if (kern->gemm) {
+    kern->gemm(c, a, b, accumulate);
+    return;
+  }
+  static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
+  static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
+  const int copy_a = (aliases(a.rs) || aliases(a.cs)) && (a.rs == 1 || a.cs == 1) && c.cols > kern->nr;
+  const int copy_b = b.cs > 1 || (b.cs == 1 && aliases(b.rs) && a.rows > 4 * kern->mr);
+  const int nr = kern->nr, m_blocks = (a.rows + MC - 1) / MC, k_blocks = a.cols ? (a.cols + KC - 1) / KC : 1;
+  for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
+    mc = (a.rows - i0 + m_blocks - mb - 1) / (m_blocks - mb);
+    for (int kb = 0, k0 = 0, kc; kb < k_blocks; kb++, k0 += kc) {
+      kc = (a.cols - k0 + k_blocks - kb - 1) / (k_blocks - kb);
+      Mat ab = mat_cols(mat_rows(a, i0, mc), k0, kc);
+      if (copy_a) ab = unalias(a_scratch, ab);
+      for (int j0 = 0, n; j0 < c.cols; j0 += n) {
+        n = imin(nr, c.cols - j0);
+        const float *bp;
+        ptrdiff_t ldb = nr;
+        if (copy_b) {
+          pack_panel(b_scratch, nr, b.p + k0 * b.rs + j0 * b.cs, b.rs, b.cs, kc, n);
+          bp = b_scratch;
+        } else if (b.cs == 1) {
+          // A remainder just above a full panel splits better as 3/4 + 1/2 than as 1 + 1/4.
+          const int left = c.cols - j0;
+          if (left > nr && left <= nr + nr / 4) n = nr - nr / 4;
+          bp = b.p + k0 * b.rs + j0, ldb = b.rs;
+        } else {
+          bp = b.p + (ptrdiff_t)j0 * b.rows + (ptrdiff_t)k0 * nr;
+        }
+        gemm_panel(mc, n, kc, ab.p, ab.rs, ab.cs, bp, ldb, c.p + i0 * c.rs + j0, c.rs, accumulate || kb > 0);
+      }
+    }
+  }
+}
+
+// Shares are whole rows of tiles, or whole column panels where C is wider than it is tall.
+void gemm_team(Mat c, Mat a, Mat b, int accumulate) {
+  const int nt = omp_get_num_threads(), id = omp_get_thread_num();
+  const int unit_m = kern->mr, unit_n = kern->nr;
+  const int um = (c.rows + unit_m - 1) / unit_m, un = (c.cols + unit_n - 1) / unit_n;
+  if (nt == 1) {
+    gemm(c, a, b, accumulate);
+  } else if (um >= un) {
+    const int lo = (int)((int64_t)c.rows * id / nt), hi = (int)((int64_t)c.rows * (id + 1) / nt);
+    if (hi > lo) gemm(mat_rows(c, lo, hi - lo), mat_rows(a, lo, hi - lo), b, accumulate);
+  } else {
+    const int lo = un * id / nt * unit_n, hi = imin(un * (id + 1) / nt * unit_n, c.cols);
+    if (hi <= lo) return;
+    Mat bj = {.p = b.p + (b.cs ? lo * b.cs : (ptrdiff_t)lo * b.rows), .rows = b.rows, .cols = hi - lo, .rs = b.rs, .cs = b.cs};
+    gemm(mat_cols(c, lo, hi - lo), a, bj, accumulate);
+  }
+}
+
+size_t gemm_pack_floats(int k, int n) { return (size_t)k * ((n + MAX_NR - 1) / MAX_NR * MAX_NR); }
+
+Mat gemm_pack(float *dst, Mat b) {
+  if (kern->gemm) {  // a library has its own layout: hand it plain rows
+    for (int k = 0; k < b.rows; k++)
+      for (int j = 0; j < b.cols; j++) dst[(ptrdiff_t)k * b.cols + j] = b.p[k * b.rs + j * b.cs];
+    return mat(dst, b.rows, b.cols);
+  }
+  const int nr = kern->nr;
+  assert(b.cs != 0 && nr <= MAX_NR);
+  for (int j0 = 0; j0 < b.cols; j0 += nr)
+    pack_panel(dst + (ptrdiff_t)j0 * b.rows, nr, b.p + j0 * b.cs, b.rs, b.cs, b.rows, imin(nr, b.cols - j0));
+  return (Mat){dst, b.rows, b.cols, nr, 0};
+}

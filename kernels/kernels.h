@@ -1,0 +1,113 @@
+// kernels.h: the hot core's public face. Knows matrices and rows of floats, nothing of models.
+//
+// Everything here is single-threaded unless its name says `team`, never allocates, and is
+// deterministic: an output element is one fixed sequence of roundings, whatever the tiling, the
+// caller's split of the work, or the number of threads.
+//
+// One table of function pointers per instruction set; dispatch.c picks one at start-up.
+#ifndef ISOFLOP_KERNELS_H
+#define ISOFLOP_KERNELS_H
+#include <stddef.h>
+#include <stdint.h>
+
+// ---- Matrices -----------------------------------------------------------------------------------
+
+// A view of floats: element (i, j) is p[i*rs + j*cs]. Owns nothing. A view made by gemm_pack() has
+// cs == 0 and may only be the right operand of a gemm.
+typedef struct Mat { float *p; int rows, cols; ptrdiff_t rs, cs; } Mat;
+
+static inline Mat mat(float *p, int rows, int cols) { return (Mat){p, rows, cols, cols, 1}; }
+static inline Mat mat_ld(float *p, int rows, int cols, ptrdiff_t ld) { return (Mat){p, rows, cols, ld, 1}; }
+static inline Mat tr(Mat a) { return (Mat){a.p, a.cols, a.rows, a.cs, a.rs}; }
+static inline Mat mat_rows(Mat a, int i0, int n) { return (Mat){a.p + i0 * a.rs, n, a.cols, a.rs, a.cs}; }
+static inline Mat mat_cols(Mat a, int j0, int n) { return (Mat){a.p + j0 * a.cs, a.rows, n, a.rs, a.cs}; }
+
+// C = A B, or C += A B when `accumulate`. Shapes (m,n) (m,k) (k,n); C's rows must be contiguous (cs == 1)
+// and C must not overlap A or B. With accumulate == 0, C is never read.
+// Every C(i,j) is ONE serial chain of fused multiply-adds over k = 0, 1, 2, ..., started from 0 or
+// from C(i,j). So a gemm over any sub-block of C, or over k in consecutive pieces with accumulate = 1,
+// gives the same bits as the whole (except on the OpenBLAS backend, which promises nothing).
+void gemm(Mat c, Mat a, Mat b, int accumulate);
+
+// The same, called by every thread of an OpenMP parallel region: each does its share of C's blocks.
+// No barrier at the end.
+void gemm_team(Mat c, Mat a, Mat b, int accumulate);
+
+// Lays out a (k,n) operand, given by any strides, as zero-padded column panels that the micro-kernel
+// streams. Worth it for an operand used by several gemms, or whose strides are bad (tr(w)).
+// `dst` holds gemm_pack_floats(k, n) floats, 64-byte aligned. Returns the view to pass as B.
+size_t gemm_pack_floats(int k, int n);
+Mat gemm_pack(float *dst, Mat b);
+
+// ---- Rows ---------------------------------------------------------------------------------------
+
+// Coefficients of one AdamW step (Loshchilov & Hutter 2019, Algorithm 2), bias corrections folded in.
+//   g' = g * grad_scale;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2
+//   p -= lr * ( (m * m_corr) / (sqrt(v * v_corr) + eps) + decay * p )
+// With l2 != 0 (plain Adam) g' also gets + l2 * p and `decay` is 0.
+typedef struct AdamCoef { float lr, b1, b2, eps, decay, l2, grad_scale, m_corr, v_corr; } AdamCoef;
+
+typedef struct Kernels {
+  const char *name;        // "avx512": printed in every log and record, accepted by KERNELS=
+  int (*supported)(void);  // does this CPU run it?
+
+  // GEMM micro-kernel: C[m x n] = or += A[m x k] B[k x n], B's rows at ldb floats; m <= mr and n <= nr, or, for a
+  // narrow C, m <= 2 mr and n <= nr/2.
+  int mr, nr;
+  void (*gemm_ukr)(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b, ptrdiff_t ldb,
+                   float *c, ptrdiff_t ldc, int accumulate);
+  void (*gemm)(Mat c, Mat a, Mat b, int accumulate);  // replaces the whole driver (OpenBLAS); NULL = gemm.c
+  double (*fma_burst)(int rounds);  // independent multiply-adds in registers; returns the FLOPs done: the peak, when timed
+
+  // RMSNorm (Zhang & Sennrich 2019) of `rows` rows, each of `groups` independent groups of n floats:
+  //   r = 1/sqrt(mean(x^2) + eps),  y = x * r * gain.   x, y: rows at ldx, ldy; gain [groups*n]; rstd [rows*groups].
+  // y may be x. Layer norm: groups = 1. Query/key norm: groups = heads.
+  void (*rmsnorm)(float *y, ptrdiff_t ldy, float *rstd, const float *x, ptrdiff_t ldx, const float *gain, int rows,
+                  int groups, int n, float eps);
+  // Its backward, from the stored x and rstd, with xh = x * rstd:
+  //   dgain += sum over rows of dy * xh;  dx = rstd * (dy*gain - xh * mean(dy*gain*xh)), stored or, with `accumulate`, added.
+  // dx may be dy. Rows are visited in order, so dgain is one serial chain.
+  void (*rmsnorm_back)(float *dx, ptrdiff_t lddx, float *dgain, const float *dy, ptrdiff_t lddy, const float *x,
+                       ptrdiff_t ldx, const float *rstd, const float *gain, int rows, int groups, int n, int accumulate);
+
+  // Rotary positions (Su et al. 2021) on adjacent pairs, in place, `rows` rows of n floats at ld:
+  //   (x0, x1) -> (x0 c - x1 s, x1 c + x0 s).  cosine, sine: [rows][n], both entries of a pair alike.
+  // sign = +1 rotates, -1 rotates back (the transpose: its backward).
+  void (*rope)(float *x, ptrdiff_t ld, const float *cosine, const float *sine, int rows, int n, float sign);
+
+  // GELU, tanh form (Hendrycks & Gimpel 2016, eq. 2), as x * sigmoid(2u), u = sqrt(2/pi)(x + .044715 x^3).
+  // Writes y and the derivative dy/dx (so that the backward is one multiplication). dydx may be NULL. y or dydx may be x.
+  void (*gelu)(float *y, float *dydx, const float *x, size_t n);
+
+  // Softmax of scale*s, in place; *max and *rsum get the maximum of scale*s and 1/sum(exp(scale*s - max)).
+  void (*softmax)(float *s, int n, float scale, float *max, float *rsum);
+  // The same probabilities again from the stored max and rsum, bit for bit.
+  void (*softmax_again)(float *s, int n, float scale, float max, float rsum);
+  // Softmax backward: ds = p * (ds - delta) * scale, in place on ds, delta = sum(p * dp).
+  void (*softmax_back)(float *ds, const float *p, int n, float delta, float scale);
+
+  // Cross-entropy of one row of logits against `target`, in nats. When dscale != 0 the row becomes
+  // dscale * (softmax - onehot(target)); otherwise it is left as scratch.
+  double (*xent)(float *logits, int n, int target, float dscale);
+
+  void (*add)(float *y, const float *x, size_t n);                  // y += x
+  void (*mul)(float *y, const float *x, size_t n);                  // y *= x
+  float (*dot)(const float *x, const float *y, int n);              // sum x y
+  double (*sumsq)(const float *x, size_t n);                        // sum x^2, NaN and Inf propagate
+  void (*adamw)(float *p, float *g, float *m, float *v, size_t n, const AdamCoef *c);  // and g becomes 0
+} Kernels;
+
+// The chosen table. Set by kernels_init(); read-only afterwards.
+extern const Kernels *kern;
+
+// Chooses a table: `force` (a name; NULL or "" = the environment variable KERNELS, else the best this CPU
+// supports). Returns 0, or -1 if the name is unknown or this CPU cannot run it (then kern is unchanged).
+int kernels_init(const char *force);
+// All tables compiled in, NULL-terminated, slowest first; `openblas` last (never chosen by default).
+extern const Kernels *const kernels_all[];
+// "avx512 (14x32)", and for OpenBLAS its core name and thread count. Static storage.
+const char *kernels_describe(const Kernels *k);
+
+// The truth: C = A B + (accumulate ? C : 0) in double, rounded once; bound(i,j) = (|A||B|)(i,j) + |C| for error checks.
+void gemm_ref(Mat c, double *bound, Mat a, Mat b, int accumulate);
+#endif

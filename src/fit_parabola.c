@@ -1,0 +1,250 @@
+// fit_parabola.c: Approach 2 of Hoffmann et al. 2022 (section 3.2): IsoFLOP profiles.
+//
+// In: points grouped by budget. Out: for each budget a parabola L(ln N) through its final losses, the vertex (N_opt, D_opt,
+// loss) and how well the parabola holds; through the vertices the power laws N_opt = k C^a and D_opt = k' C^b; for all of
+// it 10th and 90th percentiles. The invariant: a vertex that the sampled sizes do not bracket never enters a law.
+//
+// Bootstrap: the sizes of a budget are chosen, not sampled, so they stay, and the runs' residuals are resampled with replacement within
+// each budget (Efron & Tibshirani 1993, section 9.4). Drawing the runs themselves makes intervals of `a` 1.6 times too wide at
+// seven runs a budget, since it now and then draws one side of a valley only.
+//
+// The vertex is biased when alpha != beta, more on wide grids (the valley is not a parabola): the cubic term's t-value shows it.
+#include "fit.h"
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+const char *const valley_flag_text[] = {
+    [VALLEY_OK] = "", [VALLEY_FEW] = "too few sizes", [VALLEY_FLAT] = "no minimum",
+    [VALLEY_OUTSIDE] = "minimum outside the sampled sizes", [VALLEY_EDGE] = "minimum at the edge of the sampled sizes",
+};
+
+bool parabola_fit(Parabola *q, int n, const double *x, const double *y) {
+  assert(n <= MAX_VALLEY_RUNS);
+  double X[MAX_VALLEY_RUNS][3], t[MAX_VALLEY_RUNS];
+  q->x0 = 0;
+  for (int i = 0; i < n; i++) q->x0 += x[i] / n;
+  for (int i = 0; i < n; i++) {
+    double d = x[i] - q->x0;
+    X[i][0] = 1, X[i][1] = d, X[i][2] = d * d;
+    t[i] = y[i];
+  }
+  return lsq_solve(n, 3, &X[0][0], t, q->c, &q->rss, NULL);
+}
+
+double parabola_at(const Parabola *q, double x) {
+  double d = x - q->x0;
+  return q->c[0] + d * (q->c[1] + d * q->c[2]);
+}
+
+static double vertex(const Parabola *q) { return q->x0 - q->c[1] / (2 * q->c[2]); }
+
+// The used points of a valley, x = ln N ascending, y = loss.
+typedef struct Sample { int n; double x[MAX_VALLEY_RUNS], y[MAX_VALLEY_RUNS]; } Sample;
+
+static int distinct(const Sample *s) {
+  int n = 0;
+  for (int i = 0; i < s->n; i++) {
+    bool seen = false;
+    for (int j = 0; j < i && !seen; j++) seen = s->x[j] == s->x[i];
+    n += !seen;
+  }
+  return n;
+}
+
+// At least two sizes must lie on either side: a vertex between the last two points rests on one run.
+static ValleyFlag valley_check(const Sample *s, const Parabola *q) {
+  if (!(q->c[2] > 0)) return VALLEY_FLAT;
+  double lo = s->x[0], hi = s->x[s->n - 1], lo2 = hi, hi2 = lo, at = vertex(q);
+  for (int i = 0; i < s->n; i++) {
+    if (s->x[i] > lo && s->x[i] < lo2) lo2 = s->x[i];
+    if (s->x[i] < hi && s->x[i] > hi2) hi2 = s->x[i];
+  }
+  return at < lo || at > hi ? VALLEY_OUTSIDE : at < lo2 || at > hi2 ? VALLEY_EDGE : VALLEY_OK;
+}
+
+// t-value of c3 in L = c0 + c1 d + c2 d^2 + c3 d^3: beyond +-2 or so the valley leans, and the vertex with it.
+static double cubic_t(const Sample *s, double x0) {
+  double X[MAX_VALLEY_RUNS][4], t[MAX_VALLEY_RUNS], c[4], var[4], rss;
+  if (s->n < 5) return NAN;
+  for (int i = 0; i < s->n; i++) {
+    double d = s->x[i] - x0;
+    X[i][0] = 1, X[i][1] = d, X[i][2] = d * d, X[i][3] = d * d * d;
+    t[i] = s->y[i];
+  }
+  if (!lsq_solve(s->n, 4, &X[0][0], t, c, &rss, var)) return NAN;
+  return c[3] / sqrt(var[3] * rss / (s->n - 4));
+}
+
+// How the tokens of a budget fall with N: ln D as a parabola in ln N. Exact for C = 6ND; for exact FLOPs, where the cost of a
+// token is no power of N, it follows the family's shapes.
+static bool tokens_fit(Parabola *q, const Points *ps, const Valley *v) {
+  double x[MAX_VALLEY_RUNS], y[MAX_VALLEY_RUNS];
+  int n = 0;
+  for (int i = v->first; i < v->first + v->n; i++)
+    if (ps->p[i].used) x[n] = log(ps->p[i].N), y[n++] = log(ps->p[i].D);
+  return parabola_fit(q, n, x, y);
+}
+
+static void valley_sample(Sample *s, const Points *ps, const Valley *v) {
+  s->n = 0;
+  for (int i = v->first; i < v->first + v->n; i++)
+    if (ps->p[i].used) s->x[s->n] = log(ps->p[i].N), s->y[s->n++] = ps->p[i].L;
+}
+
+static void valley_fit(Valley *v, const Sample *s, const Points *ps) {
+  v->runs = s->n;
+  v->sizes = distinct(s);
+  double logc = 0, mean = 0, total = 0;
+  v->n_opt = v->d_opt = v->loss = v->ratio = (Interval){NAN, NAN, NAN};
+  v->r2 = v->sd = v->t_cubic = NAN;
+  v->q = (Parabola){.c = {NAN, NAN, NAN}};
+  v->flag = VALLEY_FEW;
+  if (!s->n) return;
+  v->lo = exp(s->x[0]), v->hi = exp(s->x[s->n - 1]);
+  for (int i = v->first; i < v->first + v->n; i++)
+    if (ps->p[i].used) logc += log(ps->p[i].C) / s->n;
+  v->C = exp(logc);
+  Parabola tokens;
+  if (v->sizes < MIN_SIZES || !parabola_fit(&v->q, s->n, s->x, s->y) || !tokens_fit(&tokens, ps, v)) return;
+  for (int i = 0; i < s->n; i++) mean += s->y[i] / s->n;
+  for (int i = 0; i < s->n; i++) total += (s->y[i] - mean) * (s->y[i] - mean);
+  v->r2 = total > 0 ? 1 - v->q.rss / total : NAN;
+  v->sd = sqrt(v->q.rss / (s->n - 3));
+  v->t_cubic = cubic_t(s, v->q.x0);
+  v->flag = valley_check(s, &v->q);
+  if (v->flag == VALLEY_FLAT) return;
+  double at = vertex(&v->q);
+  v->n_opt.value = exp(at);
+  v->d_opt.value = exp(parabola_at(&tokens, at));
+  v->ratio.value = v->d_opt.value / v->n_opt.value;
+  v->loss.value = parabola_at(&v->q, at);
+}
+
+// One resample of a valley: at the same sizes, the parabola plus residuals drawn by run.
+static void valley_resample(Sample *out, const Valley *v, const Sample *s, double scale, int resample, int stratum) {
+  int pick[MAX_VALLEY_RUNS];
+  bootstrap_draw(resample, stratum, s->n, pick);
+  *out = *s;
+  for (int j = 0; j < s->n; j++)
+    out->y[j] = parabola_at(&v->q, s->x[j]) + scale * (s->y[pick[j]] - parabola_at(&v->q, s->x[pick[j]]));
+}
+
+// Three coefficients have taken their share of the residuals: n / (n - 3) gives it back. Where runs that differ by seed alone
+// scatter more than the residuals do (few sizes, a lucky draw), that scatter is the noise.
+static double residual_scale(const Valley *v, const Points *ps) {
+  double sd = ps->seed_cells >= 3 ? fmax(v->sd, ps->seed_sd) : v->sd, rms = sqrt(v->q.rss / v->runs);
+  return rms > 0 ? sd / rms : 1;
+}
+
+// Least squares of ln y against ln C over the vertices that are given.
+static bool law_fit(int n, const double *logc, const double *logy, double *logk, double *exponent, double *r2) {
+  double X[MAX_VALLEYS][2], t[MAX_VALLEYS], beta[2], rss, mean = 0, total = 0;
+  for (int i = 0; i < n; i++) X[i][0] = 1, X[i][1] = logc[i], t[i] = logy[i], mean += logy[i] / n;
+  for (int i = 0; i < n; i++) total += (logy[i] - mean) * (logy[i] - mean);
+  if (!lsq_solve(n, 2, &X[0][0], t, beta, &rss, NULL)) return false;
+  *logk = beta[0], *exponent = beta[1];
+  if (r2) *r2 = total > 0 ? 1 - rss / total : NAN;
+  return true;
+}
+
+// Laws through the vertices of v[], as values (r < 0) or as resample r of the draws.
+static bool laws_fit(IsoFit *f, int r, const double *log_n, const double *log_d) {
+  double c[MAX_VALLEYS], n[MAX_VALLEYS], d[MAX_VALLEYS];
+  int m = 0;
+  for (int i = 0; i < f->n; i++)
+    if (!isnan(log_n[i])) c[m] = log(f->v[i].C), n[m] = log_n[i], d[m++] = log_d[i];
+  double kn = NAN, a = NAN, kd = NAN, b = NAN, r2n = NAN, r2d = NAN;
+  bool good = m >= 2 && law_fit(m, c, n, &kn, &a, &r2n) && law_fit(m, c, d, &kd, &b, &r2d);
+  if (r >= 0) {
+    f->n_law.draw_logk[r] = kn, f->n_law.draw_exponent[r] = a;
+    f->d_law.draw_logk[r] = kd, f->d_law.draw_exponent[r] = b;
+    return good;
+  }
+  f->n_law.k.value = exp(kn), f->n_law.exponent.value = a, f->n_law.r2 = r2n;
+  f->d_law.k.value = exp(kd), f->d_law.exponent.value = b, f->d_law.r2 = r2d;
+  return good;
+}
+
+static void law_intervals(PowerLaw *l, int resamples) {
+  double t[RESAMPLES];
+  for (int r = 0; r < resamples; r++) t[r] = exp(l->draw_logk[r]);
+  l->k = bootstrap_interval(l->k.value, t, resamples);
+  for (int r = 0; r < resamples; r++) t[r] = l->draw_exponent[r];
+  l->exponent = bootstrap_interval(l->exponent.value, t, resamples);
+}
+
+Interval law_at(const PowerLaw *l, double C) {
+  double t[RESAMPLES], value = l->k.value * pow(C, l->exponent.value);
+  for (int r = 0; r < RESAMPLES; r++) t[r] = exp(l->draw_logk[r] + l->draw_exponent[r] * log(C));
+  return bootstrap_interval(value, t, RESAMPLES);
+}
+
+static void iso_bootstrap(IsoFit *f, const Sample *samples, const Points *ps, int resamples, double (*draws)[3][RESAMPLES]) {
+  for (int r = 0; r < resamples; r++) {
+    double log_n[MAX_VALLEYS], log_d[MAX_VALLEYS];
+    for (int i = 0; i < f->n; i++) {
+      const Valley *v = &f->v[i];
+      Parabola q, tokens;
+      Sample s;
+      log_n[i] = log_d[i] = draws[i][0][r] = draws[i][1][r] = draws[i][2][r] = NAN;
+      if (v->flag == VALLEY_FEW || v->flag == VALLEY_FLAT) continue;
+      valley_resample(&s, v, &samples[i], residual_scale(v, ps), r, i);
+      if (!parabola_fit(&q, s.n, s.x, s.y) || !(q.c[2] > 0) || !tokens_fit(&tokens, ps, v)) continue;
+      draws[i][0][r] = vertex(&q);
+      draws[i][1][r] = parabola_at(&tokens, vertex(&q));
+      draws[i][2][r] = parabola_at(&q, vertex(&q));
+      // A vertex thrown far out by an unlucky draw is no estimate that would have been reported: the same rule as for the data.
+      if (v->flag != VALLEY_OK || vertex(&q) < log(v->lo) || vertex(&q) > log(v->hi)) continue;
+      log_n[i] = draws[i][0][r], log_d[i] = draws[i][1][r];
+    }
+    laws_fit(f, r, log_n, log_d);
+  }
+  for (int i = 0; i < f->n; i++) {
+    Valley *v = &f->v[i];
+    double t[RESAMPLES];
+    for (int r = 0; r < resamples; r++) t[r] = exp(draws[i][1][r] - draws[i][0][r]);
+    v->ratio = bootstrap_interval(v->ratio.value, t, resamples);
+    for (int r = 0; r < resamples; r++) t[r] = exp(draws[i][0][r]);
+    v->n_opt = bootstrap_interval(v->n_opt.value, t, resamples);
+    for (int r = 0; r < resamples; r++) t[r] = exp(draws[i][1][r]);
+    v->d_opt = bootstrap_interval(v->d_opt.value, t, resamples);
+    v->loss = bootstrap_interval(v->loss.value, draws[i][2], resamples);
+  }
+  law_intervals(&f->n_law, resamples);
+  law_intervals(&f->d_law, resamples);
+}
+
+int iso_fit(IsoFit *f, const Points *ps, const Convention *cv, int resamples, Err *e) {
+  assert(resamples >= 0 && resamples <= RESAMPLES);
+  *f = (IsoFit){.cv = cv, .n = ps->n_budgets};
+  double log_n[MAX_VALLEYS], log_d[MAX_VALLEYS];
+  Sample *samples = mem_new(sizeof(Sample) * (size_t)(f->n + 1), "samples of the parabolas", e);
+  double(*draws)[3][RESAMPLES] = mem_new(sizeof *draws * (size_t)(f->n + 1), "resamples of the parabolas", e);
+  if (!samples || !draws) goto done;
+  for (int i = 0, at = 0; i < f->n; i++) {
+    Valley *v = &f->v[i];
+    *v = (Valley){.budget = ps->budget[i], .C = ps->budget[i]};
+    while (at < ps->n && ps->p[at].budget != i) at++;
+    v->first = at;
+    while (at < ps->n && ps->p[at].budget == i) at++;
+    v->n = at - v->first;
+    if (v->n > MAX_VALLEY_RUNS) {
+      fail(e, E_RECORD, "budget %s: %d runs, expected at most %d", text_budget(v->budget), v->n, MAX_VALLEY_RUNS);
+      goto done;
+    }
+    valley_sample(&samples[i], ps, v);
+    valley_fit(v, &samples[i], ps);
+    log_n[i] = v->flag == VALLEY_OK ? log(v->n_opt.value) : NAN;
+    log_d[i] = v->flag == VALLEY_OK ? log(v->d_opt.value) : NAN;
+  }
+  f->law = laws_fit(f, -1, log_n, log_d);
+  for (int r = resamples; r < RESAMPLES; r++)
+    f->n_law.draw_logk[r] = f->n_law.draw_exponent[r] = f->d_law.draw_logk[r] = f->d_law.draw_exponent[r] = NAN;
+  iso_bootstrap(f, samples, ps, resamples, draws);
+  e->code = OK;
+done:
+  free(samples);
+  free(draws);
+  return e->code;
+}

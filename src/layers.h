@@ -1,0 +1,46 @@
+// layers.h: the blocks of the transformer over ONE sequence of T tokens, forward and backward. Sees only kernels.h.
+//
+// Shapes: T time, C channels, H heads, D = C/H head width. A linear layer is y[T][out] = x[T][in] w[in][out]; its three
+// products are
+//     gemm(y, x, w, 0)        gemm(dx, dy, wt, 0)        gemm(dw, tr(x), dy, 1)
+// with wt = gemm_pack(tr(w)). The third is not here: model.c takes it over all sequences at once, split by output.
+#ifndef ISOFLOP_LAYERS_H
+#define ISOFLOP_LAYERS_H
+#include "kernels.h"
+
+typedef struct Dims { int T, C, H, qk_norm; const float *cosine, *sine; /* [T][C] */ } Dims;
+
+// The parameters of one block, as views into the model's flat array, and the packed transposes for the backward.
+typedef struct Block { float *norm1, *qk_norm, *norm2; Mat qkv, proj, fc, out; Mat qkv_t, proj_t, fc_t, out_t; } Block;
+
+// What the forward keeps for the backward: rows of one sequence, one block. Floats a token: 18 C + 2 + 4 H.
+typedef struct Acts {
+  float *x0, *rstd1, *n1;     // [T][C] residual entering, [T], [T][C] its norm
+  float *qkv;                 // [T][3C] queries and keys as projected, values
+  float *qk, *qk_rstd;        // [T][2C] queries and keys normalised and rotated, [T][2H]
+  float *att, *stats;         // [T][C] attention output, [H][T][2] softmax maximum and 1/sum
+  float *x1, *rstd2, *n2;     // as above, entering the feed-forward
+  float *g, *dg;              // [T][4C] GELU and its derivative
+} Acts;
+
+// Gradients of one sequence on the way down; d<name> is dloss/d<name>.
+typedef struct Grads {
+  float *dx2, *dx1, *dx0;     // [T][C] of the residual leaving the block, between its halves, entering it
+  float *dg;                  // [T][4C] before and, after layers_ffn_backward, behind the GELU
+  float *dqkv, *datt, *dn;    // [T][3C], [T][C], [T][C]
+  float *gains;               // this sequence's share of dnorm1 [C], dqk_norm [2C], dnorm2 [C], in this order
+} Grads;
+
+// Floats of scratch for one thread.
+size_t layers_scratch(const Dims *d);
+
+// x1 = x0 + attention(norm(x0)),  x2 = x1 + ffn(norm(x1)). With keep == 0 the GELU derivative is not computed.
+void layers_attention(const Dims *d, const Block *b, const Acts *a, float *scratch);
+void layers_ffn(const Dims *d, const Block *b, const Acts *a, float *x2, int keep);
+
+// The same backwards: from g->dx2 to g->dx1, from g->dx1 to g->dx0.
+void layers_ffn_backward(const Dims *d, const Block *b, const Acts *a, const Grads *g);
+void layers_attention_backward(const Dims *d, const Block *b, const Acts *a, const Grads *g, float *scratch);
+
+enum { NORM_EPS_INV = 100000 };  // RMSNorm's epsilon is 1 / this
+#endif

@@ -1,0 +1,68 @@
+// main.c: argv to one command. Every command parses its own options and returns an exit code from util.h.
+#include "kernels.h"
+#include "sweep.h"
+#include "train.h"
+#include <stdlib.h>
+#include <string.h>
+
+int corpus_main(int argc, char **argv);
+int fit_main(int argc, char **argv);
+int report_main(int argc, char **argv);
+
+typedef struct Command { const char *name; int (*run)(int, char **); const char *help; } Command;
+static const Command COMMANDS[] = {
+    {"train", train_main, "train one model"},
+    {"sample", sample_main, "text from a trained model"},
+    {"eval", eval_main, "held-out loss of a trained model"},
+    {"plan", plan_main, "the cells of a study, what each costs; runs nothing"},
+    {"sweep", sweep_main, "run a study's cells on all cores; goes on where it was"},
+    {"fit", fit_main, "scaling laws from a study's finished runs"},
+    {"report", report_main, "figures, tables and one HTML page from a study"},
+    {"corpus", corpus_main, "make and inspect token files"},
+    {0},
+};
+
+static void help(FILE *f) {
+  fputs("isoflop: train small transformers on a CPU and measure their scaling laws (Hoffmann et al. 2022)\n\n"
+        "Examples:\n"
+        "  make sweep                                         # the default study, end to end\n"
+        "  isoflop plan --config configs/smoke.ini            # what a study would run\n"
+        "  isoflop sweep --config configs/smoke.ini --out out/smoke && isoflop fit out/smoke && isoflop report out/smoke\n"
+        "  isoflop train --out runs/first --set tokens=1e6    # one model\n\n"
+        "Commands (each has --help):\n", f);
+  for (const Command *c = COMMANDS; c->name; c++) fprintf(f, "  %-8s %s\n", c->name, c->help);
+  fputs("  help options    every option of study files and --set, with range and default\n\n"
+        "Exit codes: 0 done · 2 command line · 3 configuration · 4 corpus · 5 damaged or foreign study, record or checkpoint ·\n"
+        "  6 disk · 7 memory · 8 some runs of a sweep failed · 130, 143 stopped by a signal, run again to go on\n"
+        "Environment: KERNELS=scalar|avx2|avx512|openblas forces a table · ISOFLOP_DATA where token files live (default data)\n", f);
+}
+
+int main(int argc, char **argv) {
+  if (kernels_init(NULL) != 0) {
+    fprintf(stderr, "isoflop: KERNELS=%s: unknown here or not supported by this CPU: one of", getenv("KERNELS"));
+    for (int i = 0; kernels_all[i]; i++)
+      if (kernels_all[i]->supported()) fprintf(stderr, " %s", kernels_all[i]->name);
+    fputc('\n', stderr);
+    return E_USAGE;
+  }
+  const char *name = argc > 1 ? argv[1] : "";
+  if (strcmp(name, "--version") == 0) {
+    printf("isoflop %s\nkernels %s\n", isoflop_version(), kernels_describe(kern));
+    for (int i = 0; kernels_all[i]; i++)
+      if (strcmp(kernels_all[i]->name, "openblas") == 0) printf("BLAS %s\n", kernels_describe(kernels_all[i]));
+    return OK;
+  }
+  if (strcmp(name, "help") == 0 && argc > 2 && strcmp(argv[2], "options") == 0) {
+    config_help(stdout);
+    return OK;
+  }
+  if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+    help(stdout);
+    return OK;
+  }
+  for (const Command *c = COMMANDS; c->name; c++)
+    if (strcmp(c->name, name) == 0) return c->run(argc - 1, argv + 1);
+  if (*name) fprintf(stderr, "isoflop: unknown command '%s': see isoflop --help\n", name);
+  else help(stderr);
+  return E_USAGE;
+}

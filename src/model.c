@@ -1,0 +1,416 @@
+// model.c: see model.h. In: parameters and tokens. Out: loss and gradients.
+//
+// A batch is walked in groups of w->group sequences. Inside a group each sequence belongs to one thread from the embedding to the
+// loss and, layer by layer, back; then all threads meet and compute the weight gradients dw += x^T dy over the group's rows, split by
+// output. Every element of dw is one serial chain over all tokens in order (kernels.h), so neither the threads nor the size of
+// a group can change a bit of it; what sequences add to vectors and losses waits in a slot each and is summed in order.
+#include "model.h"
+#include "layers.h"
+#include "shape.h"
+#include <assert.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---- The table of tensors ---------------------------------------------------------------------------
+
+static void tensor_add(Model *m, const char *name, int layer, int rows, int cols, double std, bool decay) {
+  Tensor *t = &m->tensors[m->n_tensors++];
+  *t = (Tensor){.offset = m->n_params, .rows = rows, .cols = cols, .init_std = std, .decay = decay};
+  if (layer < 0) snprintf(t->name, sizeof t->name, "%s", name);
+  else snprintf(t->name, sizeof t->name, "l%d.%s", layer, name);
+  m->n_params += ((size_t)rows * cols + 15) / 16 * 16;  // each tensor starts on a cache line
+}
+
+static void tensors_list(Model *m) {
+  const Config *c = &m->cfg;
+  const int C = c->d_model, L = c->n_layers;
+  // Variance-preserving normal init; what adds to the residual stream is scaled by 1/sqrt(2L) (Radford et al. 2019).
+  const double std = c->init_scale / sqrt(C), residual = 1 / sqrt(2.0 * L);
+  tensor_add(m, "embed", -1, VOCAB, C, c->emb_std, false);
+  for (int l = 0; l < L; l++) {
+    tensor_add(m, "norm1", l, 1, C, 0, false);
+    tensor_add(m, "qkv", l, C, 3 * C, std, true);
+    if (c->qk_norm) tensor_add(m, "qk_norm", l, 1, 2 * C, 0, false);
+    tensor_add(m, "proj", l, C, C, std * residual, true);
+    tensor_add(m, "norm2", l, 1, C, 0, false);
+    tensor_add(m, "fc", l, C, 4 * C, std, true);
+    tensor_add(m, "out", l, 4 * C, C, std / 2 * residual, true);
+  }
+  tensor_add(m, "norm", -1, 1, C, 0, false);
+  if (!c->tied) tensor_add(m, "head", -1, C, VOCAB, std, true);
+}
+
+const Tensor *model_tensor(const Model *m, const char *name) {
+  for (int i = 0; i < m->n_tensors; i++)
+    if (strcmp(m->tensors[i].name, name) == 0) return &m->tensors[i];
+  return NULL;
+}
+
+// ---- Work: activations of a group, gradients on their way down, packed weights ------------------------
+
+enum {
+  PACK_CACHE = 4 << 20,  // floats of packed weights kept through a step; above, a block is packed again for each group
+  GAINS = 5,             // gains in units of C, a sequence: norm1, qk_norm (2), norm2, and the final norm
+};
+
+typedef struct Work {
+  Dims dims;
+  int group, slots;        // sequences in flight; blocks whose packed weights are kept
+  bool training;
+  Acts *acts;              // [L], pointers to the group's first row
+  Block *blocks, *dblocks; // [L], parameters and their gradients
+  float *x, *xf, *rstdf;   // [R][C] leaving the last block, [R][C] its norm, [R];  R = group * T rows
+  float *logits;           // [R][V], then their gradient
+  float *dx[3], *dh, *dqkv, *datt, *dn, *gains;  // see Grads; gains [group][GAINS * C]
+  float *dembed;           // [V][C] of a tied embedding's rows as inputs, apart from its use as head; else NULL
+  float *cosine, *sine, *scratch;  // [T][C], [T][C], [threads][scratch_floats]
+  size_t scratch_floats;
+  float **slot;            // packed weights of a block each,
+  int *slot_block;         // and of which block (-1 none)
+  float *head_buf, *head_t_buf;
+  Mat head, head_t;
+  double *loss;            // [group]
+} Work;
+
+// Hands out aligned pieces; with base == NULL it only counts, so that one function both measures and lays out.
+typedef struct Arena { float *base; size_t used; } Arena;
+
+static float *carve(Arena *a, size_t floats) {
+  float *p = a->base ? a->base + a->used : NULL;
+  a->used += (floats + 15) / 16 * 16;
+  return p;
+}
+
+static size_t block_pack_floats(int C) {
+  return gemm_pack_floats(3 * C, C) + gemm_pack_floats(C, C) + gemm_pack_floats(4 * C, C) + gemm_pack_floats(C, 4 * C);
+}
+
+static size_t work_layout(const Model *m, Work *w, float *base) {
+  const Dims *d = &w->dims;
+  const size_t T = d->T, C = d->C, H = d->H, V = VOCAB, R = w->group * T, L = m->cfg.n_layers;
+  Arena a = {base, 0};
+  w->cosine = carve(&a, T * C);
+  w->sine = carve(&a, T * C);
+  for (size_t l = 0; l < L; l++) {
+    // Without a backward nothing is kept: all blocks share the first one's rows, the residual updated in place.
+    if (l > 0 && !w->training) w->acts[l] = w->acts[0];
+    else
+      w->acts[l] = (Acts){.x0 = carve(&a, R * C), .rstd1 = carve(&a, R), .n1 = carve(&a, R * C),
+                          .qkv = carve(&a, R * 3 * C), .qk = carve(&a, R * 2 * C), .qk_rstd = carve(&a, R * 2 * H),
+                          .att = carve(&a, R * C), .stats = carve(&a, R * H * 2), .x1 = carve(&a, R * C),
+                          .rstd2 = carve(&a, R), .n2 = carve(&a, R * C), .g = carve(&a, R * 4 * C),
+                          .dg = w->training ? carve(&a, R * 4 * C) : NULL};
+  }
+  w->x = carve(&a, R * C);
+  w->xf = carve(&a, R * C);
+  w->rstdf = carve(&a, R);
+  w->logits = carve(&a, R * V);
+  w->head_buf = carve(&a, gemm_pack_floats((int)C, (int)V));
+  w->scratch_floats = (layers_scratch(d) + 15) / 16 * 16;
+  w->scratch = carve(&a, w->scratch_floats * m->threads);
+  if (w->training) {
+    for (int i = 0; i < 3; i++) w->dx[i] = carve(&a, R * C);
+    w->dh = carve(&a, R * 4 * C);
+    w->dqkv = carve(&a, R * 3 * C);
+    w->datt = carve(&a, R * C);
+    w->dn = carve(&a, R * C);
+    w->gains = carve(&a, w->group * GAINS * C);
+    w->dembed = m->cfg.tied ? carve(&a, V * C) : NULL;
+    w->head_t_buf = carve(&a, gemm_pack_floats((int)V, (int)C));
+    for (int i = 0; i < w->slots; i++) w->slot[i] = carve(&a, block_pack_floats((int)C));
+  }
+  return a.used;
+}
+
+// The block's tensors as views into a flat array (parameters or gradients).
+static Block block_views(const Model *m, float *flat, int l) {
+  const int C = m->cfg.d_model;
+  const char *names[] = {"norm1", "qkv", "qk_norm", "proj", "norm2", "fc", "out"};
+  float *p[7];
+  for (int i = 0; i < 7; i++) {
+    char name[24];
+    snprintf(name, sizeof name, "l%d.%s", l, names[i]);
+    const Tensor *t = model_tensor(m, name);
+    p[i] = t ? flat + t->offset : NULL;
+  }
+  return (Block){.norm1 = p[0], .qkv = mat(p[1], C, 3 * C), .qk_norm = p[2], .proj = mat(p[3], C, C), .norm2 = p[4],
+                 .fc = mat(p[5], C, 4 * C), .out = mat(p[6], 4 * C, C)};
+}
+
+static float *model_at(const Model *m, float *flat, const char *name) { return flat + model_tensor(m, name)->offset; }
+
+// [C][V], untied its own matrix, tied the transposed embedding.
+static Mat head_view(const Model *m, float *flat) {
+  const int C = m->cfg.d_model;
+  return m->cfg.tied ? tr(mat(model_at(m, flat, "embed"), VOCAB, C)) : mat(model_at(m, flat, "head"), C, VOCAB);
+}
+
+static void rotary_tables(const Model *m, Work *w) {
+  const int C = m->cfg.d_model, hd = C / m->cfg.n_heads;
+  for (int t = 0; t < w->dims.T; t++)
+    for (int c = 0; c < C; c++) {
+      const double angle = t * pow(m->cfg.rope_base, -(double)(c % hd / 2 * 2) / hd);
+      w->cosine[(size_t)t * C + c] = (float)cos(angle);
+      w->sine[(size_t)t * C + c] = (float)sin(angle);
+    }
+  w->dims.cosine = w->cosine;
+  w->dims.sine = w->sine;
+}
+
+int model_new(Model *m, const Config *cfg, bool training, Err *e) {
+  *m = (Model){.cfg = *cfg, .threads = cfg->threads > 0 ? cfg->threads : omp_get_max_threads()};
+  const int L = cfg->n_layers, B = cfg->batch_tokens / cfg->seq_len > 0 ? cfg->batch_tokens / cfg->seq_len : 1;
+  m->tensors = mem_new(sizeof(Tensor) * (size_t)(7 * L + 3), "model", e);
+  Work *w = m->work = mem_new(sizeof(Work), "model", e);
+  if (!m->tensors || !w) goto no_memory;
+  tensors_list(m);
+  w->training = training;
+  w->group = m->threads;
+  if (training && w->group > B) w->group = B;
+  w->dims = (Dims){.T = cfg->seq_len, .C = cfg->d_model, .H = cfg->n_heads, .qk_norm = cfg->qk_norm};
+  w->slots = L * block_pack_floats(cfg->d_model) <= PACK_CACHE ? L : 1;
+  w->acts = mem_new(sizeof(Acts) * (size_t)L, "model", e);
+  w->blocks = mem_new(sizeof(Block) * (size_t)L, "model", e);
+  w->dblocks = mem_new(sizeof(Block) * (size_t)L, "model", e);
+  w->slot = mem_new(sizeof(float *) * (size_t)w->slots, "model", e);
+  w->slot_block = mem_new(sizeof(int) * (size_t)w->slots, "model", e);
+  w->loss = mem_new(sizeof(double) * (size_t)w->group, "model", e);
+  if (!w->acts || !w->blocks || !w->dblocks || !w->slot || !w->slot_block || !w->loss) goto no_memory;
+
+  const size_t copies = training ? 4 : 1, chunks = model_chunks(m), floats = m->n_params * copies + work_layout(m, w, NULL);
+  m->bytes = floats * sizeof(float) + chunks * sizeof(double);
+  m->params = mem_new(m->bytes, "model", e);
+  if (!m->params) goto no_memory;
+  m->chunk_sums = (double *)(m->params + floats);
+  if (training) {
+    m->grads = m->params + m->n_params;
+    m->m = m->grads + m->n_params;
+    m->v = m->m + m->n_params;
+  }
+  work_layout(m, w, m->params + m->n_params * copies);
+  for (int l = 0; l < L; l++) {
+    w->blocks[l] = block_views(m, m->params, l);
+    if (training) w->dblocks[l] = block_views(m, m->grads, l);
+  }
+  rotary_tables(m, w);
+  for (int i = 0; i < m->n_tensors; i++) {
+    const Tensor *t = &m->tensors[i];
+    const uint64_t seed = rng_u64((uint64_t)cfg->seed, hash_bytes(0, t->name, strlen(t->name)));
+    for (size_t j = 0; j < (size_t)t->rows * t->cols; j++)
+      m->params[t->offset + j] = t->init_std == 0 ? 1 : (float)(t->init_std * rng_normal(seed, j));
+  }
+  return OK;
+no_memory:
+  model_free(m);
+  return e->code;
+}
+
+void model_free(Model *m) {
+  if (m->work) {
+    free(m->work->acts);
+    free(m->work->blocks);
+    free(m->work->dblocks);
+    free(m->work->slot);
+    free(m->work->slot_block);
+    free(m->work->loss);
+  }
+  free(m->work);
+  free(m->tensors);
+  free(m->params);
+  *m = (Model){0};
+}
+
+// ---- One sequence -------------------------------------------------------------------------------------
+
+static Acts acts_of(const Work *w, int l, int s) {
+  const size_t T = w->dims.T, C = w->dims.C, H = w->dims.H, r = s * T;
+  const Acts *a = &w->acts[l];
+  return (Acts){.x0 = a->x0 + r * C, .rstd1 = a->rstd1 + r, .n1 = a->n1 + r * C, .qkv = a->qkv + r * 3 * C,
+                .qk = a->qk + r * 2 * C, .qk_rstd = a->qk_rstd + r * 2 * H, .att = a->att + r * C,
+                .stats = a->stats + r * H * 2, .x1 = a->x1 + r * C, .rstd2 = a->rstd2 + r, .n2 = a->n2 + r * C,
+                .g = a->g + r * 4 * C, .dg = a->dg ? a->dg + r * 4 * C : NULL};
+}
+
+// From tokens to logits.
+static void sequence_forward(const Model *m, const uint8_t *tokens, int s, int keep) {
+  Work *w = m->work;
+  const Dims *d = &w->dims;
+  const int T = d->T, C = d->C, L = m->cfg.n_layers;
+  const float *embed = model_at(m, m->params, "embed");
+  float *scratch = w->scratch + w->scratch_floats * omp_get_thread_num();
+  const size_t row = (size_t)s * T;
+  for (int t = 0; t < T; t++)
+    memcpy(w->acts[0].x0 + (row + t) * C, embed + (size_t)tokens[t] * C, sizeof(float) * (size_t)C);
+  for (int l = 0; l < L; l++) {
+    const Acts a = acts_of(w, l, s);
+    layers_attention(d, &w->blocks[l], &a, scratch);
+    layers_ffn(d, &w->blocks[l], &a, (l + 1 < L ? w->acts[l + 1].x0 : w->x) + row * C, keep);
+  }
+  kern->rmsnorm(w->xf + row * C, C, w->rstdf + row, w->x + row * C, C, model_at(m, m->params, "norm"), T, 1, C, 1.0f / NORM_EPS_INV);
+  gemm(mat(w->logits + row * VOCAB, T, VOCAB), mat(w->xf + row * C, T, C), w->head, 0);
+}
+
+// Sum of the losses of one sequence in nats; with dscale != 0 the logits become their gradient.
+static double sequence_loss(const Model *m, const uint8_t *targets, int s, float dscale) {
+  float *logits = m->work->logits + (size_t)s * m->work->dims.T * VOCAB;
+  double sum = 0;
+  for (int t = 0; t < m->work->dims.T; t++) sum += kern->xent(logits + (size_t)t * VOCAB, VOCAB, targets[t], dscale);
+  return sum;
+}
+
+// From the gradient of the logits to that of the last block's output.
+static void head_backward(const Model *m, int s, float *dx) {
+  Work *w = m->work;
+  const int T = w->dims.T, C = w->dims.C;
+  const size_t row = (size_t)s * T;
+  float *gain = w->gains + (size_t)s * GAINS * C + 4 * C;
+  gemm(mat(w->dn + row * C, T, C), mat(w->logits + row * VOCAB, T, VOCAB), w->head_t, 0);
+  memset(gain, 0, sizeof(float) * (size_t)C);
+  kern->rmsnorm_back(dx + row * C, C, gain, w->dn + row * C, C, w->x + row * C, C, w->rstdf + row,
+                     model_at(m, m->params, "norm"), T, 1, C, 0);
+}
+
+static void block_backward(const Model *m, int l, int s, float *dx2, float *dx1, float *dx0) {
+  Work *w = m->work;
+  const Dims *d = &w->dims;
+  const size_t C = d->C, r = (size_t)s * d->T;
+  const Acts a = acts_of(w, l, s);
+  const Grads g = {.dx2 = dx2 + r * C, .dx1 = dx1 + r * C, .dx0 = dx0 + r * C, .dg = w->dh + r * 4 * C, .dqkv = w->dqkv + r * 3 * C,
+                   .datt = w->datt + r * C, .dn = w->dn + r * C, .gains = w->gains + (size_t)s * GAINS * C};
+  memset(g.gains, 0, sizeof(float) * 4 * C);
+  layers_ffn_backward(d, &w->blocks[l], &a, &g);
+  layers_attention_backward(d, &w->blocks[l], &a, &g, w->scratch + w->scratch_floats * omp_get_thread_num());
+}
+
+// ---- All threads: called by every thread of a parallel region --------------------------------------------
+
+// Packs the transposes of block l's weights unless a slot still has them from an earlier group of this step.
+static void team_pack_block(Work *w, int l) {
+  const int C = w->dims.C, slot = l % w->slots;
+  Block *b = &w->blocks[l];
+#pragma omp barrier
+  if (w->slot_block[slot] != l) {
+    float *p = w->slot[slot];
+    const Mat from[] = {tr(b->qkv), tr(b->proj), tr(b->fc), tr(b->out)};
+    Mat *to[] = {&b->qkv_t, &b->proj_t, &b->fc_t, &b->out_t};
+    const size_t at[] = {0, gemm_pack_floats(3 * C, C), gemm_pack_floats(3 * C, C) + gemm_pack_floats(C, C),
+                         block_pack_floats(C) - gemm_pack_floats(C, 4 * C)};
+#pragma omp for schedule(static, 1)
+    for (int i = 0; i < 4; i++) *to[i] = gemm_pack(p + at[i], from[i]);
+#pragma omp single
+    w->slot_block[slot] = l;
+  }
+}
+
+// dw += x^T dy for the four matrices of block l over the group's rows, and the gains' slots in order of sequence.
+static void team_weight_grads(Work *w, int l, int n, const float *dx2, const float *dx1) {
+  const int C = w->dims.C, R = n * w->dims.T;
+  const Acts *a = &w->acts[l];
+  const Block *b = &w->dblocks[l];
+  gemm_team(b->out, tr(mat(a->g, R, 4 * C)), mat((float *)dx2, R, C), 1);
+  gemm_team(b->fc, tr(mat(a->n2, R, C)), mat(w->dh, R, 4 * C), 1);
+  gemm_team(b->proj, tr(mat(a->att, R, C)), mat((float *)dx1, R, C), 1);
+  gemm_team(b->qkv, tr(mat(a->n1, R, C)), mat(w->dqkv, R, 3 * C), 1);
+#pragma omp single
+  for (int s = 0; s < n; s++) {
+    const float *g = w->gains + (size_t)s * GAINS * C;
+    kern->add(b->norm1, g, C);
+    if (b->qk_norm) kern->add(b->qk_norm, g + C, 2 * C);
+    kern->add(b->norm2, g + 3 * C, C);
+  }
+}
+
+// The same for the head and the final norm.
+static void team_head_grads(const Model *m, int n) {
+  Work *w = m->work;
+  const int C = w->dims.C, R = n * w->dims.T;
+  const Mat dlogits = mat(w->logits, R, VOCAB), xf = mat(w->xf, R, C), dhead = head_view(m, m->grads);
+  if (m->cfg.tied) gemm_team(tr(dhead), tr(dlogits), xf, 1);
+  else gemm_team(dhead, tr(xf), dlogits, 1);
+#pragma omp single
+  for (int s = 0; s < n; s++) kern->add(model_at(m, m->grads, "norm"), w->gains + (size_t)s * GAINS * C + 4 * C, C);
+}
+
+// dembed[token] += dx, rows in order; each thread a slice of the channels.
+static void team_embed_grads(const Model *m, const uint8_t *tokens, int n, const float *dx) {
+  const Work *w = m->work;
+  const int T = w->dims.T, C = w->dims.C, nt = omp_get_num_threads(), id = omp_get_thread_num();
+  const int c0 = C * id / nt, c1 = C * (id + 1) / nt;
+  float *dembed = w->dembed ? w->dembed : model_at(m, m->grads, "embed");
+  for (int s = 0; s < n; s++)
+    for (int t = 0; t < T; t++)
+      kern->add(dembed + (size_t)tokens[(size_t)s * (T + 1) + t] * C + c0, dx + ((size_t)s * T + t) * C + c0, (size_t)(c1 - c0));
+}
+
+// ---- Public ---------------------------------------------------------------------------------------------
+
+double model_step(Model *m, const uint8_t *tokens, int B) {
+  Work *w = m->work;
+  assert(w->training);
+  const int T = w->dims.T, C = w->dims.C, L = m->cfg.n_layers;
+  const float dscale = 1.0f / ((float)B * T);
+  for (int i = 0; i < w->slots; i++) w->slot_block[i] = -1;
+  w->head = gemm_pack(w->head_buf, head_view(m, m->params));
+  w->head_t = gemm_pack(w->head_t_buf, tr(head_view(m, m->params)));
+  double total = 0;
+#pragma omp parallel num_threads(m->threads)
+  for (int s0 = 0; s0 < B; s0 += w->group) {
+    const int n = B - s0 < w->group ? B - s0 : w->group;
+    const uint8_t *rows = tokens + (size_t)s0 * (T + 1);
+    float *dx2 = w->dx[0], *dx1 = w->dx[1], *dx0 = w->dx[2];
+#pragma omp for schedule(static, 1)
+    for (int s = 0; s < n; s++) {
+      const uint8_t *row = rows + (size_t)s * (T + 1);
+      sequence_forward(m, row, s, 1);
+      w->loss[s] = sequence_loss(m, row + 1, s, dscale);
+      head_backward(m, s, dx2);
+    }
+    team_head_grads(m, n);
+    for (int l = L - 1; l >= 0; l--) {
+      team_pack_block(w, l);
+#pragma omp for schedule(static, 1)
+      for (int s = 0; s < n; s++) block_backward(m, l, s, dx2, dx1, dx0);
+      team_weight_grads(w, l, n, dx2, dx1);
+      float *above = dx2;
+      dx2 = dx0;
+      dx0 = above;
+    }
+    team_embed_grads(m, rows, n, dx2);
+#pragma omp single
+    for (int s = 0; s < n; s++) total += w->loss[s];
+  }
+  if (w->dembed) {
+    kern->add(model_at(m, m->grads, "embed"), w->dembed, (size_t)VOCAB * C);
+    memset(w->dembed, 0, sizeof(float) * VOCAB * (size_t)C);
+  }
+  return total / ((double)B * T);
+}
+
+void model_losses(Model *m, const uint8_t *tokens, int B, double *loss) {
+  Work *w = m->work;
+  const int T = w->dims.T;
+  w->head = gemm_pack(w->head_buf, head_view(m, m->params));
+#pragma omp parallel num_threads(m->threads)
+  for (int s0 = 0; s0 < B; s0 += w->group) {
+#pragma omp for schedule(static, 1)
+    for (int s = s0; s < (B < s0 + w->group ? B : s0 + w->group); s++) {
+      const uint8_t *row = tokens + (size_t)s * (T + 1);
+      sequence_forward(m, row, s - s0, 0);
+      loss[s] = sequence_loss(m, row + 1, s - s0, 0) / T;
+    }
+  }
+}
+
+void model_logits(Model *m, const uint8_t *tokens, int n, float *logits) {
+  Work *w = m->work;
+  const int T = w->dims.T;
+  assert(n >= 1 && n <= T);
+  uint8_t row[4096] = {0};  // causal: what follows the last token cannot change its logits
+  assert(T <= (int)sizeof row);
+  memcpy(row, tokens, (size_t)n);
+  w->head = gemm_pack(w->head_buf, head_view(m, m->params));
+  sequence_forward(m, row, 0, 0);
+  memcpy(logits, w->logits + (size_t)(n - 1) * VOCAB, sizeof(float) * VOCAB);
+}

@@ -1,0 +1,24 @@
+// recipe.c: the one place where batch, peak rate, beta2 and horizon follow from the model's size. See shape.h.
+#include "shape.h"
+#include <math.h>
+
+int recipe_resolve(Config *c, Err *e) {
+  const double N = shape_params(c).total, per_token = shape_flops(c).exact;
+  if (c->tokens <= 0 && c->budget <= 0) return fail(e, E_CONFIG, "neither tokens nor budget is set: give one of them");
+  const double wanted = c->tokens > 0 ? c->tokens : c->budget / per_token;
+
+  if (c->batch_tokens == 0) {
+    double sequences = wanted / 5000 / c->seq_len;
+    c->batch_tokens = c->seq_len * (int)fmax(1, fmin(round(sequences), 256));
+  }
+  if (c->lr == 0) c->lr = fmin(0.0086 * pow(N / 41e3, -0.27), 0.012);
+  if (c->beta2 == 0) c->beta2 = c->batch_tokens < 4096 ? 0.99 : 0.95;
+
+  const double steps = round(wanted / c->batch_tokens);
+  if (steps < 20 || steps * c->warmup > steps - 1)
+    return fail(e, E_CONFIG, "budget %g FLOPs buys %.0f steps of %d tokens for %.0f parameters: at least 20 are needed, and one after warm-up",
+                c->budget, steps, c->batch_tokens, N);
+  c->tokens = steps * c->batch_tokens;
+  if (c->budget <= 0) c->budget = c->tokens * per_token;
+  return OK;
+}

@@ -1,0 +1,119 @@
+// sweep_cmd.c: the commands about a study: plan and sweep. In: argv. Out: an exit code.
+#include "sweep.h"
+#include <getopt.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char PLAN_HELP[] =
+    "Examples:\n"
+    "  isoflop plan --config configs/smoke.ini\n"
+    "  isoflop plan --config configs/sweep.ini --set corpus=english --set sizes_per_budget=7 --workers 8\n"
+    "\n"
+    "Usage: isoflop plan [--config FILE] [--workers N] [--set KEY=VALUE]...\n"
+    "Prints every cell of a study and what it will cost (measured on a few steps each), then the totals. Runs nothing.\n"
+    "  N parameters (embeds, attn+norm, ffn: its components) · D tokens · FLOPs exact, within 1 % of the budget\n";
+
+static const char SWEEP_HELP[] =
+    "Examples:\n"
+    "  isoflop sweep --config configs/smoke.ini --out out/smoke\n"
+    "  isoflop sweep --config configs/smoke.ini --out out/smoke      # the same again: goes on where it was\n"
+    "  isoflop sweep --config configs/sweep.ini --out out/code --set corpus=code --workers 4\n"
+    "\n"
+    "Usage: isoflop sweep --out DIR [--config FILE] [--workers N] [--set KEY=VALUE]...\n"
+    "Trains every cell of a study, N at a time, one core each, longest first. Finished runs are never run again; failed ones\n"
+    "are tried again. Ctrl-C saves a checkpoint of each run; a second Ctrl-C does not wait. At the end: DIR/runs.csv.\n";
+
+static const char OPTIONS_HELP[] =
+    "  --config FILE     the study; without it, the defaults\n"
+    "  --workers N       runs at a time (default: the cores there are)\n"
+    "  --set KEY=VALUE   one option; wins over the file. `isoflop help options` lists them all\n";
+
+enum { MAX_SETS = 64, MAX_WORKERS = 1024 };
+typedef struct Args { const char *out, *config, *sets[MAX_SETS]; int n_sets, workers; bool help; } Args;
+
+static int args_parse(int argc, char **argv, Args *a, Err *e) {
+  static const struct option longs[] = {{"out", 1, 0, 'o'}, {"config", 1, 0, 'c'}, {"workers", 1, 0, 'w'},
+                                        {"set", 1, 0, 's'}, {"help", 0, 0, 'h'}, {0}};
+  *a = (Args){0};
+  optind = 1;
+  opterr = 0;
+  for (int c; (c = getopt_long(argc, argv, "+:h", longs, NULL)) != -1;) switch (c) {
+      case 'o': a->out = optarg; break;
+      case 'c': a->config = optarg; break;
+      case 'h': a->help = true; return OK;
+      case 'w':
+        a->workers = (int)strtol(optarg, &optarg, 10);
+        if (*optarg || a->workers < 1 || a->workers > MAX_WORKERS)
+          return fail(e, E_USAGE, "%s: --workers: expected a number from 1 to %d", argv[0], MAX_WORKERS);
+        break;
+      case 's':
+        if (a->n_sets == MAX_SETS) return fail(e, E_USAGE, "%s: more than %d --set", argv[0], MAX_SETS);
+        a->sets[a->n_sets++] = optarg;
+        break;
+      case ':': return fail(e, E_USAGE, "%s: %s needs a value: see `isoflop %s --help`", argv[0], argv[optind - 1], argv[0]);
+      default:
+        return fail(e, E_USAGE, "%s: unknown option %s: see `isoflop %s --help`", argv[0], argv[optind - 1], argv[0]);
+    }
+  if (optind < argc) return fail(e, E_USAGE, "%s: unexpected argument '%s': see --help", argv[0], argv[optind]);
+  cpu_set_t cores;
+  if (!a->workers) a->workers = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
+  return OK;
+}
+
+// From the command line to the study, its corpus and its plan.
+static int study_open(const Args *a, Config *study, Corpus *corpus, Plan *plan, Err *e) {
+  char path[1024];
+  config_defaults(study);
+  if (a->config && config_load(study, a->config, e)) return e->code;
+  for (int i = 0; i < a->n_sets; i++)
+    if (config_set(study, a->sets[i], "--set", e)) return e->code;
+  if (config_check(study, e) || corpus_resolve(study->corpus, path, sizeof path, e) || corpus_open(corpus, path, e))
+    return e->code;
+  if (plan_make(plan, study, corpus->hash, (double)corpus->n_train, e)) corpus_close(corpus);
+  return e->code;
+}
+
+static int finish(int code, const Err *e) {
+  if (code) fprintf(stderr, "isoflop: %s\n", e->msg);
+  return code;
+}
+
+int plan_main(int argc, char **argv) {
+  Err e = {0};
+  Args a;
+  Config study;
+  Corpus corpus;
+  Plan plan;
+  if (args_parse(argc, argv, &a, &e)) return finish(e.code, &e);
+  if (a.help) return printf("%s%s", PLAN_HELP, OPTIONS_HELP), OK;
+  if (study_open(&a, &study, &corpus, &plan, &e)) return finish(e.code, &e);
+  if (plan_measure(&plan, &e) == OK) {
+    printf("study %s on corpus %s (%.1f MB to train on)\n\n", study.study, corpus.name, (double)corpus.n_train / 1e6);
+    plan_print(&plan, a.workers, stdout);
+  }
+  plan_free(&plan);
+  corpus_close(&corpus);
+  return finish(e.code, &e);
+}
+
+int sweep_main(int argc, char **argv) {
+  Err e = {0};
+  Args a;
+  Config study;
+  Corpus corpus;
+  Plan plan;
+  if (args_parse(argc, argv, &a, &e)) return finish(e.code, &e);
+  if (a.help) return printf("%s  --out DIR         the study's folder\n%s", SWEEP_HELP, OPTIONS_HELP), OK;
+  if (!a.out) return finish(fail(&e, E_USAGE, "sweep: --out DIR is missing: see `isoflop sweep --help`"), &e);
+  if (study_open(&a, &study, &corpus, &plan, &e)) return finish(e.code, &e);
+  int lock;
+  if (sweep_open(a.out, &study, corpus.hash, &lock, &e) == OK) {
+    sweep_run(&plan, a.out, &corpus, a.workers, &e);
+    close(lock);
+  }
+  plan_free(&plan);
+  corpus_close(&corpus);
+  return finish(e.code, &e);
+}

@@ -1,0 +1,198 @@
+// train_cmd.c: the commands about one model: train, eval, sample. In: argv. Out: an exit code.
+#include "batch.h"
+#include "kernels.h"
+#include "train.h"
+#include <getopt.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char TRAIN_HELP[] =
+    "Examples:\n"
+    "  isoflop train --out runs/first --set corpus=english --set d_model=64 --set n_layers=4 --set n_heads=4 --set tokens=2e6\n"
+    "  isoflop train --out runs/first                       # the same again: goes on from its checkpoint\n"
+    "  isoflop train --config my.ini --set lr=0.004 --out runs/second\n"
+    "\n"
+    "Usage: isoflop train --out DIR [--config FILE] [--set KEY=VALUE]...\n"
+    "Trains one model and leaves DIR/model.bin, DIR/curve.tsv and DIR/run.ini. Ctrl-C saves a checkpoint first.\n"
+    "  --out DIR         the run's folder\n"
+    "  --config FILE     options from an INI file (default: DIR/run.ini or DIR/cell.ini where there is one)\n"
+    "  --set KEY=VALUE   one option; wins over the file. `isoflop help options` lists them all\n"
+    "  --progress-fd N   progress as \"step steps loss\" lines on descriptor N (used by the sweep)\n";
+
+static const char EVAL_HELP[] =
+    "Examples:\n"
+    "  isoflop eval --run runs/first\n"
+    "  isoflop eval --run runs/first --set corpus=code --set eval_tokens=1e6\n"
+    "\n"
+    "Usage: isoflop eval --run DIR [--set KEY=VALUE]...\n"
+    "Held-out loss of a trained model in nats and bits per byte, with its standard error.\n";
+
+static const char SAMPLE_HELP[] =
+    "Examples:\n"
+    "  isoflop sample --run runs/first\n"
+    "  isoflop sample --run runs/first --prompt 'In the beginning ' --bytes 400 --temperature 0.8 --seed 7\n"
+    "\n"
+    "Usage: isoflop sample --run DIR [--prompt TEXT] [--bytes N] [--temperature X] [--seed N]\n"
+    "Writes the prompt and N sampled bytes (default 500) to stdout. Temperature 0 takes the likeliest byte; default 0.8.\n";
+
+typedef struct Args { const char *out, *config, *prompt, *help; int fd, bytes, seed, n_sets; double temperature; const char *sets[64]; } Args;
+
+// Returns OK, E_USAGE (message in e) or -1 when help was asked for.
+static int args_parse(int argc, char **argv, Args *a, Err *e) {
+  static const struct option longs[] = {{"out", 1, 0, 'o'}, {"run", 1, 0, 'o'}, {"config", 1, 0, 'c'}, {"set", 1, 0, 's'},
+                                        {"progress-fd", 1, 0, 'f'}, {"prompt", 1, 0, 'p'}, {"bytes", 1, 0, 'n'},
+                                        {"temperature", 1, 0, 't'}, {"seed", 1, 0, 'r'}, {"help", 0, 0, 'h'}, {0}};
+  *a = (Args){.help = a->help, .fd = -1, .bytes = 500, .seed = 1, .temperature = 0.8, .prompt = "The "};
+  optind = 1;
+  for (int c; (c = getopt_long(argc, argv, "+h", longs, NULL)) != -1;) switch (c) {
+      case 'o': a->out = optarg; break;
+      case 'c': a->config = optarg; break;
+      case 's':
+        if (a->n_sets == 64) return fail(e, E_USAGE, "more than 64 --set");
+        a->sets[a->n_sets++] = optarg;
+        break;
+      case 'f': a->fd = atoi(optarg); break;
+      case 'p': a->prompt = optarg; break;
+      case 'n': a->bytes = atoi(optarg); break;
+      case 't': a->temperature = atof(optarg); break;
+      case 'r': a->seed = atoi(optarg); break;
+      case 'h': fputs(a->help, stdout); return -1;
+      default: return fail(e, E_USAGE, "%s: see `isoflop %s --help`", argv[0], argv[0]);
+    }
+  if (optind < argc) return fail(e, E_USAGE, "%s: unexpected argument '%s': see --help", argv[0], argv[optind]);
+  if (!a->out) return fail(e, E_USAGE, "%s: the run's folder is missing: see --help", argv[0]);
+  return OK;
+}
+
+static int finish(int code, const Err *e) {
+  if (code == -1) return OK;
+  if (code) fprintf(stderr, "isoflop: %s\n", e->msg);
+  return code;
+}
+
+// The config of the command: defaults, then a file, then --set.
+static int config_gather(const Args *a, Config *cfg, Err *e) {
+  config_defaults(cfg);
+  char found[1100];
+  const char *file = a->config;
+  for (int i = 0; !file && i < 2; i++) {
+    snprintf(found, sizeof found, "%s/%s", a->out, i ? "cell.ini" : "run.ini");
+    if (file_exists(found)) file = found;
+  }
+  if (file) {
+    Record r;
+    size_t n = strlen(file);
+    if (n >= 7 && strcmp(file + n - 7, "run.ini") == 0) {
+      if (record_read(file, &r, e)) return e->code;
+      *cfg = r.cfg;
+    } else if (config_load(cfg, file, e)) return e->code;
+  }
+  for (int i = 0; i < a->n_sets; i++)
+    if (config_set(cfg, a->sets[i], "--set", e)) return e->code;
+  return OK;
+}
+
+static int open_corpus(const Config *cfg, Corpus *c, Err *e) {
+  char path[1024];
+  return corpus_resolve(cfg->corpus, path, sizeof path, e) ? e->code : corpus_open(c, path, e);
+}
+
+int train_main(int argc, char **argv) {
+  Err e = {0};
+  Args a = {.help = TRAIN_HELP};
+  int code = args_parse(argc, argv, &a, &e);
+  if (code) return finish(code, &e);
+  Config cfg;
+  Corpus corpus;
+  if ((code = config_gather(&a, &cfg, &e)) || (code = config_check(&cfg, &e)) || (code = recipe_resolve(&cfg, &e)) ||
+      (code = config_check(&cfg, &e)) || (code = open_corpus(&cfg, &corpus, &e)))
+    return finish(code, &e);
+  if (a.fd < 0)
+    fprintf(stderr, "%s: %.0f parameters, %.0f tokens of %s, %.3g exact FLOPs, batch %d, peak rate %.4g, kernels %s\n", a.out,
+            shape_params(&cfg).total, cfg.tokens, corpus.name, cfg.tokens * shape_flops(&cfg).exact, cfg.batch_tokens, cfg.lr,
+            kernels_describe(kern));
+  code = train_run(&cfg, &corpus, a.out, a.fd >= 0 ? PROGRESS_PIPE : PROGRESS_LINES, a.fd, &e);
+  corpus_close(&corpus);
+  if (code == OK && a.fd < 0) {
+    Record r;
+    char path[1100];
+    snprintf(path, sizeof path, "%s/run.ini", a.out);
+    if ((code = record_read(path, &r, &e)) == OK)
+      printf("%s: held-out loss %.4f +- %.4f nats (%.4f bits) per byte, training loss %.4f, %.1f s\n", r.status, r.val_loss,
+             r.val_loss_se, r.val_loss / log(2), r.train_loss, r.seconds);
+  }
+  return finish(code, &e);
+}
+
+// The trained model of a run folder.
+static int open_model(const Args *a, Config *cfg, Model *m, Err *e) {
+  if (config_gather(a, cfg, e) || config_check(cfg, e) || model_new(m, cfg, false, e)) return e->code;
+  Progress p;
+  if (checkpoint_read(a->out, "model.bin", NULL, m, false, &p, e)) {
+    model_free(m);
+    return e->code;
+  }
+  free(p.points);
+  return OK;
+}
+
+int eval_main(int argc, char **argv) {
+  Err e = {0};
+  Args a = {.help = EVAL_HELP};
+  Config cfg;
+  Model m;
+  Corpus corpus;
+  int code = args_parse(argc, argv, &a, &e);
+  if (code || (code = open_model(&a, &cfg, &m, &e))) return finish(code, &e);
+  double loss, se;
+  if ((code = open_corpus(&cfg, &corpus, &e)) == OK) {
+    const int windows = batch_val_windows(&corpus, cfg.eval_tokens, cfg.seq_len);
+    if (windows < 1) code = fail(&e, E_CORPUS, "corpus %s: held-out part shorter than one window of %d tokens", corpus.name, cfg.seq_len);
+    else if ((code = train_eval(&m, &corpus, windows, &loss, &se, &e)) == OK)
+      printf("%s: %.6f +- %.6f nats per byte, %.6f +- %.6f bits per byte, over %d tokens\n", corpus.name, loss, se, loss / log(2),
+             se / log(2), windows * cfg.seq_len);
+    corpus_close(&corpus);
+  }
+  model_free(&m);
+  return finish(code, &e);
+}
+
+int sample_main(int argc, char **argv) {
+  Err e = {0};
+  Args a = {.help = SAMPLE_HELP};
+  Config cfg;
+  Model m;
+  int code = args_parse(argc, argv, &a, &e);
+  if (code || (code = open_model(&a, &cfg, &m, &e))) return finish(code, &e);
+  const int T = cfg.seq_len;
+  size_t n = strlen(a.prompt), total = n + (size_t)(a.bytes > 0 ? a.bytes : 0);
+  uint8_t *text = mem_new(total + 2, "sample", &e);
+  if (!text) code = e.code;
+  else {
+    if (n == 0) text[n++] = '\n';
+    else memcpy(text, a.prompt, n);
+    for (; n < total; n++) {
+      const size_t from = n > (size_t)T ? n - (size_t)T : 0;
+      float logits[VOCAB];
+      model_logits(&m, text + from, (int)(n - from), logits);
+      int best = 0;
+      for (int v = 1; v < VOCAB; v++)
+        if (logits[v] > logits[best]) best = v;
+      if (a.temperature > 0) {
+        double sum = 0, u = rng_uniform((uint64_t)a.seed, n);
+        double weight[VOCAB];
+        for (int v = 0; v < VOCAB; v++) sum += weight[v] = exp((logits[v] - logits[best]) / a.temperature);
+        int v = 0;
+        for (u *= sum; v < VOCAB - 1 && u >= weight[v]; v++) u -= weight[v];
+        best = v;
+      }
+      text[n] = (uint8_t)best;
+    }
+    fwrite(text, 1, n, stdout);
+    putchar('\n');
+  }
+  free(text);
+  model_free(&m);
+  return finish(code, &e);
+}

@@ -1,0 +1,160 @@
+// util.c: see util.h. Nothing here knows of models or studies.
+#include "util.h"
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+int fail(Err *e, int code, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+  va_end(ap);
+  return e->code = code;
+}
+
+// ---- Memory ---------------------------------------------------------------------------------------
+
+void *mem_new(size_t bytes, const char *what, Err *e) {
+  size_t rounded = (bytes + 63) / 64 * 64;
+  void *p = rounded >= bytes ? aligned_alloc(64, rounded ? rounded : 64) : NULL;
+  if (!p) {
+    fail(e, E_MEMORY, "%s: no memory for %.1f MB", what, (double)bytes / 1e6);
+    return NULL;
+  }
+  return memset(p, 0, rounded);
+}
+
+// ---- Files ----------------------------------------------------------------------------------------
+
+int out_open(OutFile *o, const char *path, Err *e) {
+  o->f = NULL;
+  if (snprintf(o->path, sizeof o->path, "%s", path) >= (int)sizeof o->path)
+    return fail(e, E_IO, "%.100s...: path too long", path);
+  // The process id keeps two writers of one file apart; the last rename wins, whole.
+  snprintf(o->temp, sizeof o->temp, "%s.%ld.tmp", path, (long)getpid());
+  o->f = fopen(o->temp, "wb");
+  return o->f ? OK : fail(e, E_IO, "%s: cannot write: %s", o->temp, strerror(errno));
+}
+
+void out_abort(OutFile *o) {
+  if (!o->f) return;
+  fclose(o->f);
+  o->f = NULL;
+  unlink(o->temp);
+}
+
+// A rename is durable only once the folder that holds the name is on the disk.
+static int dir_sync(const char *path) {
+  char dir[1024];
+  snprintf(dir, sizeof dir, "%s", path);
+  char *slash = strrchr(dir, '/');
+  if (slash) slash[slash == dir] = 0;
+  int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY);
+  if (fd < 0) return -1;
+  int r = fsync(fd), keep = errno;
+  close(fd);
+  errno = keep;
+  return r;
+}
+
+int out_commit(OutFile *o, Err *e) {
+  assert(o->f);
+  bool good = fflush(o->f) == 0 && !ferror(o->f) && fsync(fileno(o->f)) == 0;
+  int why = errno;
+  if (!good) {
+    out_abort(o);
+    return fail(e, E_IO, "%s: cannot write: %s", o->path, strerror(why));
+  }
+  good = fclose(o->f) == 0;
+  o->f = NULL;
+  if (!good || rename(o->temp, o->path) != 0) {
+    why = errno;
+    unlink(o->temp);
+    return fail(e, E_IO, "%s: cannot write: %s", o->path, strerror(why));
+  }
+  return dir_sync(o->path) == 0 ? OK : fail(e, E_IO, "%s: cannot sync its folder: %s", o->path, strerror(errno));
+}
+
+int file_read(const char *path, char **data, size_t *len, Err *e) {
+  *data = NULL;
+  *len = 0;
+  FILE *f = fopen(path, "rb");
+  if (!f) return fail(e, E_IO, "%s: cannot read: %s", path, strerror(errno));
+  struct stat st;
+  if (fstat(fileno(f), &st) != 0 || !S_ISREG(st.st_mode)) {
+    fclose(f);
+    return fail(e, E_IO, "%s: not a regular file", path);
+  }
+  size_t n = (size_t)st.st_size;
+  char *p = malloc(n + 1);
+  if (!p) {
+    fclose(f);
+    return fail(e, E_MEMORY, "%s: no memory for %.1f MB", path, (double)n / 1e6);
+  }
+  size_t got = fread(p, 1, n, f);
+  bool bad = ferror(f) || got != n;
+  fclose(f);
+  if (bad) {
+    free(p);
+    return fail(e, E_IO, "%s: cannot read: %s", path, errno ? strerror(errno) : "it changed while being read");
+  }
+  p[n] = 0;
+  *data = p;
+  *len = n;
+  return OK;
+}
+
+bool file_exists(const char *path) { return access(path, F_OK) == 0; }
+
+int dir_make(const char *path, Err *e) {
+  char p[1024];
+  if (snprintf(p, sizeof p, "%s", path) >= (int)sizeof p) return fail(e, E_IO, "%.100s...: path too long", path);
+  for (char *s = p + 1;; s++) {
+    if (*s && *s != '/') continue;
+    char keep = *s;
+    *s = 0;
+    struct stat st;
+    if (mkdir(p, 0777) != 0 && !(errno == EEXIST && stat(p, &st) == 0 && S_ISDIR(st.st_mode)))
+      return fail(e, E_IO, "%s: cannot make this folder: %s", p, errno == EEXIST ? "a file has that name" : strerror(errno));
+    if (!keep) return OK;
+    *s = keep;
+  }
+}
+
+// ---- Hashing and random numbers ---------------------------------------------------------------------
+
+// SplitMix64's finaliser (Steele et al. 2014): a bijection of 64 bits in which every input bit flips half of the output.
+static uint64_t mix(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+uint64_t hash_bytes(uint64_t seed, const void *p, size_t n) {
+  const unsigned char *s = p;
+  uint64_t h = 0xcbf29ce484222325u ^ seed;
+  for (size_t i = 0; i < n; i++) h = (h ^ s[i]) * 0x100000001b3u;
+  return mix(h);
+}
+
+uint64_t rng_u64(uint64_t seed, uint64_t i) { return mix(mix(seed + 0x9e3779b97f4a7c15u) + (i + 1) * 0x9e3779b97f4a7c15u); }
+
+double rng_uniform(uint64_t seed, uint64_t i) { return (double)(rng_u64(seed, i) >> 11) * 0x1p-53; }
+
+double rng_normal(uint64_t seed, uint64_t i) {
+  double u = 1.0 - rng_uniform(seed, 2 * i), v = rng_uniform(seed, 2 * i + 1);  // u in (0, 1]: the log is finite
+  return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
+double now_seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}

@@ -1,0 +1,56 @@
+// util.h: errors, files that appear whole or not at all, hashing, random numbers, time.
+#ifndef ISOFLOP_UTIL_H
+#define ISOFLOP_UTIL_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+// ---- Errors: a bug is an assert; the world is an Err ----------------------------------------------
+
+// Exit codes, listed in `isoflop --help`. 130 and 143 follow a SIGINT and a SIGTERM.
+enum {
+  OK = 0,
+  E_USAGE = 2,       // command line
+  E_CONFIG = 3,      // study file, option, impossible shape or budget
+  E_CORPUS = 4,      // text or token file
+  E_RECORD = 5,      // study folder, run record, checkpoint, CSV: missing, damaged or of another study
+  E_IO = 6,          // disk full, not writable
+  E_MEMORY = 7,
+  E_RUNS = 8,        // the sweep finished, but some runs failed
+  E_REQUEUE = 75,    // stopped after a checkpoint: run the same command again
+};
+typedef struct Err { int code; char msg[512]; } Err;
+
+// Sets e to code and message (where, what, what was expected); returns code, so that `return fail(...)` reads well.
+int fail(Err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+// ---- Memory ---------------------------------------------------------------------------------------
+
+// Zeroed, 64-byte aligned; NULL (and e set to E_MEMORY, saying what for) when there is none. Free with free().
+void *mem_new(size_t bytes, const char *what, Err *e);
+
+// ---- Files ----------------------------------------------------------------------------------------
+
+// A file that appears whole or not at all: written beside its destination, then fsync, rename, fsync of the folder.
+typedef struct OutFile { FILE *f; char path[1024], temp[1040]; } OutFile;
+int out_open(OutFile *o, const char *path, Err *e);
+int out_commit(OutFile *o, Err *e);  // also on failure closes and removes the temporary file
+void out_abort(OutFile *o);
+
+// The whole file, NUL-terminated, malloc'd. Missing file: E_IO.
+int file_read(const char *path, char **data, size_t *len, Err *e);
+bool file_exists(const char *path);
+int dir_make(const char *path, Err *e);  // like mkdir -p
+
+// ---- Hashing and random numbers: pure functions of their arguments, the same on every machine -------
+
+// 64-bit FNV-1a with a final mix, seeded for chaining. For identity, not for security.
+uint64_t hash_bytes(uint64_t seed, const void *p, size_t n);
+// SplitMix64 finaliser of a counter: a random 64-bit number for (seed, i). Also written rng_u64(rng_u64(s,a),b).
+uint64_t rng_u64(uint64_t seed, uint64_t i);
+double rng_uniform(uint64_t seed, uint64_t i);  // [0, 1), 53 bits
+double rng_normal(uint64_t seed, uint64_t i);   // Box-Muller on two uniforms of counter i
+
+double now_seconds(void);  // monotonic
+#endif

@@ -1,0 +1,110 @@
+#!/bin/sh
+# Bad input: one clear line on stderr, the documented exit code, nothing lost. Speaks TAP. Environment: ISOFLOP.
+set -u
+ISOFLOP=${ISOFLOP:-$PWD/build/isoflop}
+T=$(mktemp -d) && trap 'rm -rf "$T"' EXIT
+n=0
+ok() {
+  n=$((n + 1)); name=$1; shift
+  if "$@" >"$T/why" 2>&1; then echo "ok $n - $name"; else echo "not ok $n - $name"; sed 's/^/# /' "$T/why"; fi
+}
+# refused NAME EXIT_CODE PATTERN COMMAND...: that exit code, and one line on stderr that matches the pattern.
+refused() {
+  n=$((n + 1)); name=$1; want=$2; pattern=$3; shift 3
+  "$@" >"$T/out" 2>"$T/err" </dev/null; got=$?
+  if [ $got -eq "$want" ] && [ "$(wc -l <"$T/err")" -eq 1 ] && grep -qE "^isoflop: .*$pattern" "$T/err"; then echo "ok $n - $name"
+  else echo "not ok $n - $name"; echo "# exit code $got, expected $want; stderr, expected /$pattern/:"; sed 's/^/# /' "$T/err"; fi
+}
+sweep() { "$ISOFLOP" sweep --config configs/smoke.ini --set budgets=3e8,6e8 --set tokens_per_param=0.1,10 \
+  --set sizes_per_budget=2 --set eval_tokens=4096 "$@"; }
+export ISOFLOP_DATA=${ISOFLOP_DATA:-$PWD/data}
+
+# ---- Command line
+refused "unknown command" 2 "unknown command 'swep'" "$ISOFLOP" swep
+refused "unknown option" 2 "unknown option --wrokers" "$ISOFLOP" sweep --wrokers 2
+refused "option without its value" 2 "needs a value" "$ISOFLOP" plan --config
+refused "no output folder" 2 "out DIR is missing" "$ISOFLOP" sweep --config configs/smoke.ini
+refused "workers that are no number" 2 "workers: expected a number" sweep --out "$T/x" --workers many
+refused "unexpected argument" 2 "unexpected argument 'smoke'" "$ISOFLOP" plan smoke
+
+# ---- Configuration
+refused "no such study file" 6 "no-such.ini: cannot read" "$ISOFLOP" plan --config "$T/no-such.ini"
+refused "a folder as a study file" 6 "not a regular file" "$ISOFLOP" plan --config "$T"
+printf '[study]\nbugdets = 1e9\n' >"$T/key.ini"
+refused "unknown key in a file: line and nearest key" 3 "key.ini:2: unknown key 'bugdets'; .*'budgets'" "$ISOFLOP" plan --config "$T/key.ini"
+printf '[study]\nbudgets = 1e9\0\n' >"$T/nul.ini"
+refused "a binary study file" 3 "nul.ini: not a text file" "$ISOFLOP" plan --config "$T/nul.ini"
+refused "unknown key on the command line" 3 "set: unknown key 'dmodel'.*'d_model'" sweep --out "$T/x" --set dmodel=32
+refused "value out of range" 3 "lr = 11 is out of range, expected 0 to 10" sweep --out "$T/x" --set lr=11
+refused "value of the wrong kind" 3 "lr = fast: expected a number" sweep --out "$T/x" --set lr=fast
+refused "impossible shape" 3 "d_model = 33 is not divisible by n_heads = 2" "$ISOFLOP" train --out "$T/x" --set d_model=33
+refused "odd head width" 3 "even width" "$ISOFLOP" train --out "$T/x" --set d_model=30 --set n_heads=2
+refused "budget too small for the warm-up" 3 "at least 20 are needed" "$ISOFLOP" train --out "$T/x" --set budget=1e6
+refused "budget too small for a study's sizes" 3 "budget 1e\+06, d_model" sweep --out "$T/x" --set budgets=1e6 --set tokens_per_param=0.0001,10
+refused "a range without sizes" 3 "no member of the family" sweep --out "$T/x" --set params_range=1,2
+ok "nothing was made by any of these" [ ! -e "$T/x" ]
+
+# ---- Corpus
+refused "missing corpus" 4 "no-such.txt" sweep --out "$T/x" --set corpus="$T/no-such.txt"
+: >"$T/empty.txt"
+refused "empty corpus" 4 "empty" sweep --out "$T/x" --set corpus="$T/empty.txt"
+head -c 200000 /dev/zero >"$T/binary.txt"
+refused "binary corpus" 4 "binary.txt" sweep --out "$T/x" --set corpus="$T/binary.txt"
+echo "too short to learn anything from" >"$T/short.txt"
+refused "too short corpus" 4 "short" sweep --out "$T/x" --set corpus="$T/short.txt"
+if [ "$(id -u)" -ne 0 ]; then
+  cp configs/smoke.ini "$T/locked.txt"; chmod 000 "$T/locked.txt"
+  refused "unreadable corpus" 4 "locked.txt" sweep --out "$T/x" --set corpus="$T/locked.txt"
+else
+  refused "unreadable corpus" 4 "/proc/self/mem" sweep --out "$T/x" --set corpus=/proc/self/mem
+fi
+ok "nothing was made by any of these" [ ! -e "$T/x" ]
+
+# ---- Folders
+sweep --out "$T/a" >/dev/null 2>&1
+ok "a small study" [ $? -eq 0 ]
+find "$T/a" -type f -exec cksum {} + | sort >"$T/before"
+refused "the folder of another study" 5 "belongs to another study: budgets is 300000000, 600000000 there" sweep --out "$T/a" --set budgets=4e8
+refused "the folder of another corpus" 5 "belongs to another study: seq_len is 32 there and 16 here" sweep --out "$T/a" --set seq_len=16
+find "$T/a" -type f -exec cksum {} + | sort >"$T/after"
+ok "nothing in it was changed" cmp "$T/before" "$T/after"
+: >"$T/file"
+refused "an output folder that is a file" 6 "a file has that name" sweep --out "$T/file"
+refused "an output folder that cannot be made" 6 "cannot make this folder" sweep --out /proc/no/such
+refused "fit of a folder that is no study" 5 "not a study folder|no study" "$ISOFLOP" fit "$T/x"
+
+# ---- Full disk: a file system of 1 MB, mounted in a name space of its own so that nothing outside sees it.
+mkdir "$T/disk"
+if unshare -rm mount -t tmpfs none "$T/disk" 2>/dev/null; then
+  export T ISOFLOP
+  cat >"$T/full.sh" <<'END'
+mount -t tmpfs -o size=1m none "$T/disk" && cp -r "$T/a" "$T/disk/a" || exit 99
+rm -r "$T/disk/a/runs/$(ls "$T/disk/a/runs" | head -1)"
+find "$T/disk/a" -name run.ini -exec cksum {} + | sort >"$T/before"
+cat /dev/zero >"$T/disk/fill" 2>/dev/null
+run() { "$ISOFLOP" sweep --config configs/smoke.ini --set budgets=3e8,6e8 --set tokens_per_param=0.1,10 --set sizes_per_budget=2 \
+  --set eval_tokens=4096 --out "$T/disk/a"; }
+run >"$T/out" 2>"$T/err"; echo $? >"$T/code"
+find "$T/disk/a" -name run.ini -exec cksum {} + | sort >"$T/after"
+rm "$T/disk/fill"
+run >"$T/out2" 2>&1; echo $? >"$T/code2"
+cp "$T/disk/a/runs.csv" "$T/full.csv"
+END
+  unshare -rm sh "$T/full.sh"
+  ok "full disk: exit code 6" [ "$(cat "$T/code")" -eq 6 ]
+  ok "full disk: one line says so" sh -c "[ \$(wc -l <'$T/err') -eq 1 ] && grep -q '^isoflop: .*No space left on device' '$T/err'"
+  ok "full disk: no record is lost" cmp "$T/before" "$T/after"
+  ok "with room again it goes on" [ "$(cat "$T/code2")" -eq 0 ]
+  cut -d, -f 1-19,21- "$T/full.csv" >"$T/p"; cut -d, -f 1-19,21- "$T/a/runs.csv" >"$T/q"
+  ok "and the results are those of a disk with room" cmp "$T/p" "$T/q"
+else
+  echo "ok $((n += 1)) - full disk # SKIP no user name spaces here"
+fi
+
+# ---- Damage
+printf 'isoflop\n broken' >"$T/broken.tok"
+refused "damaged token file" 4 "broken.tok" sweep --out "$T/x" --set corpus="$T/broken.tok"
+id=$(ls "$T/a/runs" | head -1)
+sed -i 's/^d_model = .*/d_model = 999/' "$T/a/runs/$id/run.ini"
+refused "damaged record" 5 "run.ini: damaged record" "$ISOFLOP" eval --run "$T/a/runs/$id"
+echo "1..$n"

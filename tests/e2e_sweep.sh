@@ -1,0 +1,122 @@
+#!/bin/sh
+# The sweep, end to end: the same bytes however it is run and whatever interrupts it; what is done is never done again.
+# Speaks TAP. Environment: ISOFLOP (default build/isoflop). Takes a few seconds.
+set -u
+ISOFLOP=${ISOFLOP:-$PWD/build/isoflop}
+T=$(mktemp -d) && trap 'rm -rf "$T"' EXIT
+n=0
+ok() {  # ok NAME COMMAND...: passes if the command does
+  n=$((n + 1)); name=$1; shift
+  if "$@" >"$T/why" 2>&1; then echo "ok $n - $name"; else echo "not ok $n - $name"; sed 's/^/# /' "$T/why"; fi
+}
+# The smoke study made smaller still: 11 cells, all under a second.
+small() { "$ISOFLOP" sweep --config configs/smoke.ini --set budgets=3e8,6e8,1.2e9 --set tokens_per_param=0.1,10 \
+  --set sizes_per_budget=4 --set eval_tokens=4096 "$@"; }
+# Four cells that last long enough to be interrupted, and save themselves all the time.
+slow() { "$ISOFLOP" sweep --config configs/smoke.ini --set budgets=2e9,2e10 --set params_range=10000,20000 \
+  --set sizes_per_budget=2 --set checkpoint_seconds=0.1 --workers 2 "$@"; }
+column() { awk -F, -v name="$1" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) c = i; next } { print $c }' "$2"; }
+results() { cut -d, -f 1-19,21- "$1/runs.csv"; }  # all but seconds
+same_results() { results "$1" >"$T/a" && results "$2" >"$T/b" && [ -s "$T/a" ] && diff "$T/a" "$T/b"; }
+same_models() {
+  [ "$(ls "$1/runs" | wc -l)" -gt 0 ] || return 1
+  for id in $(ls "$1/runs"); do cmp "$1/runs/$id/model.bin" "$2/runs/$id/model.bin" || return 1; done
+}
+within() {  # within SECONDS COMMAND...: waits until the command passes
+  left=$(($1 * 20)); shift
+  while ! "$@" >/dev/null 2>&1; do left=$((left - 1)); [ $left -gt 0 ] || return 1; sleep 0.05; done
+}
+exists() { ls $1; }  # a pattern
+
+# ---- Same bytes for any number of workers and threads
+small --out "$T/one" --workers 1 >"$T/log" 2>&1
+ok "a sweep ends with exit code 0" [ $? -eq 0 ]
+ok "at least 9 cells" [ "$(column run_id "$T/one/runs.csv" | wc -l)" -ge 9 ]
+ok "all are finished" [ "$(column status "$T/one/runs.csv" | sort -u)" = finished ]
+ok "a whole line a run where there is no terminal" [ "$(grep -c '^\[[0-9]*/11\] .* loss ' "$T/log")" -eq 11 ]
+ok "the first columns are the agreed ones" grep -q '^run_id,status,corpus,budget,d_model,n_layers,n_heads,params_total,params_nonemb,tokens,steps,batch_tokens,lr,flops_exact,flops_6nd,epochs,val_loss,val_loss_se,train_loss,seconds,' "$T/one/runs.csv"
+ok "exact FLOPs lie within 1 % of the budget" awk -F, 'NR > 1 && ($14 / $4 > 1.01 || $14 / $4 < 0.99) { exit 1 }' "$T/one/runs.csv"
+OMP_NUM_THREADS=3 small --out "$T/two" --workers 2 >/dev/null 2>&1
+ok "2 workers: the same results" same_results "$T/one" "$T/two"
+ok "2 workers: the same models" same_models "$T/one" "$T/two"
+id=$(ls "$T/one/runs" | head -1)
+for threads in 2 3; do
+  "$ISOFLOP" train --config "$T/one/runs/$id/cell.ini" --out "$T/t$threads" --set threads=$threads >/dev/null 2>&1
+  ok "a cell trained by $threads threads: the same model" cmp "$T/t$threads/model.bin" "$T/one/runs/$id/model.bin"
+done
+
+# ---- What is done is not done again
+ls -li --time-style=full-iso "$T"/one/runs/*/* >"$T/before"
+cp "$T/one/runs.csv" "$T/csv"
+small --out "$T/one" >"$T/log" 2>&1
+ok "a finished sweep again: exit code 0" [ $? -eq 0 ]
+ls -li --time-style=full-iso "$T"/one/runs/*/* >"$T/after"
+ok "a finished sweep again: no file of a run is touched" cmp "$T/before" "$T/after"
+ok "a finished sweep again: runs.csv is the same to the byte" cmp "$T/csv" "$T/one/runs.csv"
+echo damage >>"$T/one/runs/$id/run.ini"
+small --out "$T/one" >"$T/log" 2>&1
+ok "a damaged record: that run alone is run again" [ "$(grep -c '^\[' "$T/log")" -eq 1 ]
+ok "a damaged record: the same results" same_results "$T/one" "$T/two"
+
+# ---- A crashed run is a record and does not stop the others
+rm -r "$T/one/runs/$id" && mkdir -p "$T/one/runs/$id/curve.tsv/in-the-way"
+id2=$(ls "$T/one/runs" | tail -1) && rm -r "$T/one/runs/$id2"
+small --out "$T/one" --workers 1 >"$T/log" 2>"$T/err"
+ok "a run that fails: exit code 8" [ $? -eq 8 ]
+ok "a run that fails: one line on stderr, with its reason" grep -q '^isoflop: 1 of 11 runs failed; the first: exit code 6: .*curve.tsv' "$T/err"
+ok "a run that fails: a record" grep -q '^status = failed' "$T/one/runs/$id/run.ini"
+ok "a run that fails: the others finish" [ "$(column status "$T/one/runs.csv" | grep -c finished)" -eq 10 ]
+rm -r "$T/one/runs/$id/curve.tsv"
+small --out "$T/one" >"$T/log" 2>&1
+ok "what failed is tried again" [ $? -eq 0 ]
+ok "and gives the same results" same_results "$T/one" "$T/two"
+
+# ---- Interruptions
+slow --out "$T/ref" >"$T/log" 2>&1
+ok "the reference of the interrupted sweeps" [ $? -eq 0 ]
+
+slow --out "$T/kill" >/dev/null 2>&1 & pid=$!
+ok "a checkpoint appears" within 20 exists "$T/kill/runs/*/checkpoint.bin"
+slow --out "$T/kill" >"$T/log" 2>"$T/err"
+ok "a second sweep in the folder: exit code 5" [ $? -eq 5 ]
+ok "a second sweep in the folder: one clear line" [ "$(cat "$T/err")" = "isoflop: $T/kill: another sweep is running in this folder" ]
+kill -9 $pid; wait $pid 2>/dev/null
+slow --out "$T/kill" >"$T/log" 2>&1
+ok "after SIGKILL, started again at once: exit code 0" [ $? -eq 0 ]
+ok "after SIGKILL: the same results" same_results "$T/ref" "$T/kill"
+ok "after SIGKILL: the same models" same_models "$T/ref" "$T/kill"
+ok "after SIGKILL: no checkpoint is left" [ -z "$(find "$T/kill" -name 'checkpoint*')" ]
+
+for signal in INT:130 TERM:143; do
+  dir=$T/${signal%:*}
+  # A shell starts background commands with SIGINT ignored; env puts that right.
+  env --default-signal=INT "$ISOFLOP" sweep --config configs/smoke.ini --set budgets=2e9,2e10 --set params_range=10000,20000 \
+    --set sizes_per_budget=2 --set checkpoint_seconds=1000 --workers 2 --out "$dir" >"$T/log" 2>"$T/err" & pid=$!
+  within 20 exists "$dir/runs/*/cell.ini"; sleep 0.4
+  kill -${signal%:*} $pid; wait $pid
+  ok "SIG${signal%:*}: exit code ${signal#*:}" [ $? -eq ${signal#*:} ]
+  ok "SIG${signal%:*}: one line says how to go on" grep -qx 'isoflop: stopped with . of 4 runs done; the same command goes on from there' "$T/err"
+  ok "SIG${signal%:*}: the runs have saved a checkpoint" exists "$dir/runs/*/checkpoint.bin"
+  slow --out "$dir" >"$T/log" 2>&1
+  ok "SIG${signal%:*}: goes on, the same results" same_results "$T/ref" "$dir"
+done
+
+slow --out "$T/oom" >"$T/log" 2>"$T/err" & pid=$!
+within 20 exists "$T/oom/runs/*/checkpoint.bin"
+kill -9 "$(ps -o pid= --ppid "$(ps -o pid= --ppid $pid | head -1)" | head -1)" 2>/dev/null || kill -9 "$(ps -o pid= --ppid $pid | head -1)"
+wait $pid
+ok "a run killed from outside: exit code 8" [ $? -eq 8 ]
+ok "a run killed from outside: its record says by what" grep -q '^reason = signal 9 (Killed)' "$T"/oom/runs/*/run.ini
+slow --out "$T/oom" >"$T/log" 2>&1
+ok "and goes on from its checkpoint, the same results" same_results "$T/ref" "$T/oom"
+
+# ---- On a terminal
+if command -v script >/dev/null; then
+  script -qec "$ISOFLOP sweep --config configs/smoke.ini --set budgets=2e9,2e10 --set params_range=10000,20000 --set sizes_per_budget=2 \
+    --set checkpoint_seconds=0.1 --workers 2 --out $T/tty" "$T/typescript" >/dev/null 2>&1
+  ok "a live line with progress, speed, time left and losses" sh -c "tr '\r' '\n' <'$T/typescript' | grep -qE '^ *[0-9.]+ %  ./4 runs  [0-9.]+ GFLOP/s  .* left  .*16x1 [0-9]+% [0-9.]+'"
+  ok "the same results" same_results "$T/ref" "$T/tty"
+else
+  echo "ok $((n += 1)) - a live line # SKIP no script(1)"
+fi
+echo "1..$n"
