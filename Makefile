@@ -22,8 +22,12 @@ KERN    := $(patsubst %.c,$B/%.o,$(wildcard kernels/*.c))
 SRC     := $(patsubst %.c,$B/%.o,$(filter-out src/main.c,$(wildcard src/*.c)))
 TESTS   := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/test_*.c) tests/checkkern.c)
 
-.PHONY: all check test asan ubsan cover tidy fmt clean help
-all: $B/isoflop
+# What `make sweep` trains on: english, code, synthetic, or a path to .txt or .gz files; and where its study goes.
+CORPUS  ?= english
+OUT     ?= out/sweep-$(basename $(notdir $(CORPUS)))
+
+.PHONY: all sweep report corpus corpus-english corpus-code check test asan ubsan cover tidy fmt clean help
+all: $B/isoflop  ## build/isoflop
 
 $B/%.o: %.c Makefile
 	@mkdir -p $(@D); echo "  CC $<"
@@ -38,6 +42,14 @@ $B/tests/%: $B/tests/%.o $(SRC) $(KERN)
 $B/tests/test_model: $B/tests/ref_gpt.o
 .SECONDARY:
 
+sweep: $B/isoflop corpus  ## the default study on CORPUS=english|code|synthetic|PATH: trains, fits, draws OUT/report.html
+	$B/isoflop sweep --config configs/sweep.ini --set corpus=$(CORPUS) --out $(OUT)
+	@$(MAKE) --no-print-directory report
+report: $B/isoflop  ## fits and figures again from the runs that OUT has
+	$B/isoflop report $(OUT)
+corpus: $(addprefix corpus-,$(filter english code,$(CORPUS)))
+corpus-english corpus-code: corpus-%: $B/isoflop  ## real text from Debian packages, no root, nothing installed
+	$Q[ -f $${ISOFLOP_DATA:-data}/$*.tok ] || ISOFLOP=$B/isoflop scripts/corpus.sh $*
 check: $(TESTS)  ## the unit tests: under a minute
 	$Qtests/run.sh $B $(notdir $(TESTS))
 test: $B/isoflop $(TESTS)  ## all tests; the last line is "N passed, N failed"
@@ -48,7 +60,7 @@ ubsan:  ## all tests under the undefined-behaviour sanitizer
 	$Q$(MAKE) --no-print-directory B=build-ubsan OPT="-O1 -g" SAN="-fsanitize=undefined -fno-sanitize-recover=all" test
 cover:  ## line coverage of all tests, a file a line
 	$Qrm -rf build-cover
-	$Q$(MAKE) --no-print-directory B=build-cover OPT="-O1 -g --coverage -fprofile-update=atomic" test
+	-$Q$(MAKE) --no-print-directory B=build-cover OPT="-O1 -g --coverage -fprofile-update=atomic" test
 	$Qfor d in kernels src; do gcov -n build-cover/$$d/*.gcda; done 2>/dev/null | \
 	  awk -F"'" '/^File/ {f = $$2} /^Lines/ && f ~ /^(src|kernels)/ {print f "\t" substr($$0, 16)}' | expand -t 32
 tidy:  ## clang-tidy with the checks of .clang-tidy
@@ -60,6 +72,6 @@ fmt:  ## clang-format the files named by F="...", or those changed since the las
 clean:  ## remove everything that was built
 	rm -rf build build-*
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
 
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -33,7 +33,8 @@ static const Kernels kernels_avx512 = {
 #endif
 
 // mr and nr only steer how gemm_team() shares the work.
-static const Kernels kernels_openblas = {.name = "openblas", .supported = always, .mr = 16, .nr = 32, .gemm = gemm_openblas};
+static const Kernels kernels_openblas = {
+  .name = "openblas", .supported = always, .mr = 16, .nr = 32, .gemm = gemm_openblas};
 
 const Kernels *const kernels_all[] = {
   &kernels_scalar,

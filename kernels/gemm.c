@@ -1,4 +1,5 @@
-// gemm.c: the loops around the micro-kernel: blocks for the caches, packing where strides demand it, shares for threads.
+// gemm.c: the loops around the micro-kernel: blocks for the caches, packing where strides demand it, shares for
+// threads.
 //
 // In: C, A, B as views of any strides (C's rows contiguous). Out: C = or += A B.
 // Invariant: the loops only choose which tile of C and which piece of k come next; each C(i,j) sees k = 0, 1, 2, ... in
@@ -11,8 +12,8 @@
 
 enum {
   MAX_NR = 32,  // of all tables
-  KC = 256,     // depth of a block: a panel of B (KC x nr) and a tile of A (mr x KC) share L1 or stream from L2
-  MC = 480,     // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
+  KC = 384,     // depth of a block: a panel of B (KC x nr) and a tile of A (mr x KC) share L1 or stream from L2
+  MC = 320,     // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
 };
 
 static int imin(int a, int b) { return a < b ? a : b; }
@@ -31,7 +32,8 @@ static Mat unalias(float *dst, Mat x) {
 
 // B(0..k-1, 0..n-1) -> [k][nr], zeros past the n-th column.
 static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff_t cs, int k, int n) {
-  if (rs == 1 && cs != 1 && n == nr) {  // a transposed matrix: 16 of each row at a time, so that both sides use whole lines
+  // a transposed matrix: 16 of each row at a time, so that both sides use whole lines
+  if (rs == 1 && cs != 1 && n == nr) {
     for (int k0 = 0; k0 < k; k0 += 16)
       for (int j = 0; j < nr; j++)
         for (int kk = k0; kk < imin(k0 + 16, k); kk++) dst[(ptrdiff_t)kk * nr + j] = b[kk + j * cs];
@@ -43,12 +45,19 @@ static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff
   }
 }
 
-// One panel: C[m x n] (n <= nr) in tiles as equal in height as can be, since a low tile cannot hide the latency of its adds.
+// One panel: C[m x n] (n <= nr) in tiles as equal in height as can be, since a low tile cannot hide the latency of
+// its adds. Meanwhile each tile fetches its share of the next panel (`next`, rows at ld_next) into the second-level
+// cache.
 static void gemm_panel(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                       ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
+                       ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate, const float *next, ptrdiff_t ld_next) {
   const int mr = n <= kern->nr / 2 ? 2 * kern->mr : kern->mr;
-  for (int tiles = (m + mr - 1) / mr; tiles > 0; tiles--) {
+  int tiles = (m + mr - 1) / mr, fetched = 0;
+  for (const int share = tiles ? (k + tiles - 1) / tiles : 0; tiles > 0; tiles--) {
     const int rows = (m + tiles - 1) / tiles;
+    for (const int to = next ? imin(k, fetched + share) : 0; fetched < to; fetched++) {
+      __builtin_prefetch(next + fetched * ld_next, 0, 2);
+      __builtin_prefetch(next + fetched * ld_next + 16, 0, 2);
+    }
     kern->gemm_ukr(rows, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate);
     m -= rows, a += rows * a_rs, c += rows * ldc;
   }
@@ -64,6 +73,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
   const int copy_a = (aliases(a.rs) || aliases(a.cs)) && (a.rs == 1 || a.cs == 1) && c.cols > kern->nr;
   const int copy_b = b.cs > 1 || (b.cs == 1 && aliases(b.rs) && a.rows > 4 * kern->mr);
+  const int far = (ptrdiff_t)b.rows * b.cols > 1 << 16;
   const int nr = kern->nr, m_blocks = (a.rows + MC - 1) / MC, k_blocks = a.cols ? (a.cols + KC - 1) / KC : 1;
   for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
     mc = (a.rows - i0 + m_blocks - mb - 1) / (m_blocks - mb);
@@ -73,7 +83,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
       if (copy_a) ab = unalias(a_scratch, ab);
       for (int j0 = 0, n; j0 < c.cols; j0 += n) {
         n = imin(nr, c.cols - j0);
-        const float *bp;
+        const float *bp, *next = NULL;
         ptrdiff_t ldb = nr;
         if (copy_b) {
           pack_panel(b_scratch, nr, b.p + k0 * b.rs + j0 * b.cs, b.rs, b.cs, kc, n);
@@ -86,7 +96,10 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
         } else {
           bp = b.p + (ptrdiff_t)j0 * b.rows + (ptrdiff_t)k0 * nr;
         }
-        gemm_panel(mc, n, kc, ab.p, ab.rs, ab.cs, bp, ldb, c.p + i0 * c.rs + j0, c.rs, accumulate || kb > 0);
+        // Worth its instructions only where the panels come from beyond the second-level cache.
+        if (b.cs <= 1 && far && j0 + n < c.cols) next = b.cs ? b.p + k0 * b.rs + j0 + n : bp + (ptrdiff_t)b.rows * nr;
+        gemm_panel(mc, n, kc, ab.p, ab.rs, ab.cs, bp, ldb, c.p + i0 * c.rs + j0, c.rs, accumulate || kb > 0,
+                   next, b.rs);
       }
     }
   }
@@ -105,8 +118,9 @@ void gemm_team(Mat c, Mat a, Mat b, int accumulate) {
   } else {
     const int lo = un * id / nt * unit_n, hi = imin(un * (id + 1) / nt * unit_n, c.cols);
     if (hi <= lo) return;
-    Mat bj = {.p = b.p + (b.cs ? lo * b.cs : (ptrdiff_t)lo * b.rows), .rows = b.rows, .cols = hi - lo, .rs = b.rs, .cs = b.cs};
-    gemm(mat_cols(c, lo, hi - lo), a, bj, accumulate);
+    b.p += lo * (b.cs ? b.cs : (ptrdiff_t)b.rows);  // a packed B: whole panels of rows x nr
+    b.cols = hi - lo;
+    gemm(mat_cols(c, lo, hi - lo), a, b, accumulate);
   }
 }
 

@@ -1,8 +1,8 @@
-// gemm_avx2.c: the AVX2 + FMA micro-kernel, one tile of C in registers. The 256-bit twin of gemm_avx512.c: same contract,
-// same chains, hence on a CPU that has both, the same bits.
+// gemm_avx2.c: the AVX2 + FMA micro-kernel, one tile of C in registers. The 256-bit twin of gemm_avx512.c: same
+// contract, same chains, hence on a CPU that has both, the same bits.
 //
-// 6 rows x 2 vectors = 12 accumulators of the 16 registers leave room for two vectors of B and a broadcast of A. A narrow C
-// (n <= 8) takes 12 rows x 1 vector. Lanes past the n-th are masked: neither read nor written.
+// 6 rows x 2 vectors = 12 accumulators of the 16 registers leave room for two vectors of B and a broadcast of A. A
+// narrow C (n <= 8) takes 12 rows x 1 vector. Lanes past the n-th are masked: neither read nor written.
 #if defined __x86_64__
 #include <immintrin.h>
 #include "ukr.h"
@@ -38,7 +38,8 @@ INLINE void rows_next(Rows *r, int m, ptrdiff_t a_cs) {
 }
 
 static const int lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
-INLINE __m256i first(int n) { return _mm256_loadu_si256((const __m256i *)(lanes + 8 - n)); }  // mask of the first n lanes
+// mask of the first n lanes
+INLINE __m256i first(int n) { return _mm256_loadu_si256((const __m256i *)(lanes + 8 - n)); }
 INLINE __m256 get(const float *p, __m256i mask, int full) {
   return full ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, mask);
 }
@@ -90,7 +91,8 @@ INLINE void tile_8(int m, int full, int n, int k, const float *a, ptrdiff_t a_rs
 #define CASE(tile, full, m_) \
   case m_: tile(m_, full, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate); return;
 #define CASES_6(tile, full) \
-  CASE(tile, full, 1) CASE(tile, full, 2) CASE(tile, full, 3) CASE(tile, full, 4) CASE(tile, full, 5) CASE(tile, full, 6)
+  CASE(tile, full, 1) CASE(tile, full, 2) CASE(tile, full, 3) CASE(tile, full, 4) CASE(tile, full, 5) \
+  CASE(tile, full, 6)
 #define CASES_12(tile, full) \
   CASES_6(tile, full) CASE(tile, full, 7) CASE(tile, full, 8) CASE(tile, full, 9) CASE(tile, full, 10) \
   CASE(tile, full, 11) CASE(tile, full, 12)

@@ -3,7 +3,8 @@
 // In: a tile's worth of A by any strides (read by broadcast), of B by rows of contiguous floats. Out: the tile of C.
 // Invariant: each C(i,j) is one serial chain of fused multiply-adds over k, in its own lane of one register, so
 // the tile shape never shows in the result. Lanes past the n-th are masked: neither read nor written.
-// Reference: the register-block analysis of Goto & van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
+// Reference: the register-block analysis of Goto & van de Geijn, "Anatomy of high-performance matrix multiplication"
+// (2008).
 //
 // 14 rows x 2 vectors = 28 accumulators of the 32 registers leave room for two vectors of B and a broadcast of A;
 // each k then costs 16 loads for 28 multiply-adds. A narrow C (n <= 16) takes 28 rows x 1 vector instead.
@@ -39,14 +40,15 @@ INLINE float rows_get(const Rows *r, int i) {
     default: return *(const float *)(p + r->rs * 4);
   }
 }
-// The next row of C. Opaque, so that rows are walked as they come instead of 14 addresses being kept through the loop over k.
+// The next row of C. Opaque, so that rows are walked as they come instead of 14 addresses being kept through the loop
+// over k.
 INLINE float *row_next(float *c, ptrdiff_t ldc) {
   c += ldc;
   __asm__("" : "+r"(c));
   return c;
 }
-// Starts fetching the lines of C that will be wanted: of this tile, to be stored, or, when C is read too, of the tile below.
-// Without it the stores of a C that is not in the caches wait for memory one after another.
+// Starts fetching the lines of C that will be wanted: of this tile, to be stored, or, when C is read too, of the tile
+// below. Without it the stores of a C that is not in the caches wait for memory one after another.
 INLINE void prefetch_c(int m, int n, int k, const float *c, ptrdiff_t ldc, int accumulate) {
   if (k < 32) return;
   if (accumulate) c += m * ldc;
@@ -163,7 +165,8 @@ INLINE void tile_16(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff
   CASE(tile, 9) CASE(tile, 10) CASE(tile, 11) CASE(tile, 12) CASE(tile, 13) CASE(tile, 14)
 #define CASES_28(tile) \
   CASES_14(tile) CASE(tile, 15) CASE(tile, 16) CASE(tile, 17) CASE(tile, 18) CASE(tile, 19) CASE(tile, 20) \
-  CASE(tile, 21) CASE(tile, 22) CASE(tile, 23) CASE(tile, 24) CASE(tile, 25) CASE(tile, 26) CASE(tile, 27) CASE(tile, 28)
+  CASE(tile, 21) CASE(tile, 22) CASE(tile, 23) CASE(tile, 24) CASE(tile, 25) CASE(tile, 26) CASE(tile, 27) \
+  CASE(tile, 28)
 
 void gemm_ukr_14x32_avx512(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
                            ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {

@@ -1,6 +1,6 @@
 // gemm_scalar.c: the micro-kernel in portable C, for any CPU; compilers vectorise its inner loop with what the base
-// instruction set has. Same contract as every micro-kernel (kernels.h): C[m x n] = or += A B, one serial chain per element.
-// Without hardware FMA a step of the chain is a rounded product and a rounded sum.
+// instruction set has. Same contract as every micro-kernel (kernels.h): C[m x n] = or += A B, one serial chain per
+// element. Without hardware FMA a step of the chain is a rounded product and a rounded sum.
 #include "ukr.h"
 
 enum { MR = 4, NR = 8 };

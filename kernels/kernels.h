@@ -57,7 +57,7 @@ typedef struct Kernels {
   void (*gemm_ukr)(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b, ptrdiff_t ldb,
                    float *c, ptrdiff_t ldc, int accumulate);
   void (*gemm)(Mat c, Mat a, Mat b, int accumulate);  // replaces the whole driver (OpenBLAS); NULL = gemm.c
-  double (*fma_burst)(int rounds);  // independent multiply-adds in registers; returns the FLOPs done: the peak, when timed
+  double (*fma_burst)(int rounds);  // independent multiply-adds in registers; returns the FLOPs done: timed, the peak
 
   // RMSNorm (Zhang & Sennrich 2019) of `rows` rows, each of `groups` independent groups of n floats:
   //   r = 1/sqrt(mean(x^2) + eps),  y = x * r * gain.   x, y: rows at ldx, ldy; gain [groups*n]; rstd [rows*groups].

@@ -26,12 +26,10 @@ static inline V vmax(V a, V b) { return _mm256_max_ps(a, b); }
 static inline V vmin(V a, V b) { return _mm256_min_ps(a, b); }
 static inline V vsqrt(V a) { return _mm256_sqrt_ps(a); }
 static inline V vzero_below(float low, V x, V y) { return _mm256_and_ps(_mm256_cmp_ps(x, vset(low), _CMP_NLT_UQ), y); }
-static inline V vpow2(V t) {
-  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t), 23), _mm256_set1_epi32(0x3f800000)));
-}
 static inline V vscale(V p, V t) {
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(t), 23)));
 }
+static inline V vpow2(V t) { return vscale(vset(1), t); }
 static inline V vrounded(V a) {
   __asm__("" : "+x"(a));
   return a;

@@ -24,12 +24,10 @@ static inline V vsqrt(V a) { return _mm512_sqrt_ps(a); }
 static inline V vzero_below(float low, V x, V y) {
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, vset(low), _CMP_NLT_UQ), y);
 }
-static inline V vpow2(V t) {
-  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(t), 23), _mm512_set1_epi32(0x3f800000)));
-}
 static inline V vscale(V p, V t) {
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(t), 23)));
 }
+static inline V vpow2(V t) { return vscale(vset(1), t); }
 static inline V vrounded(V a) {
   __asm__("" : "+v"(a));
   return a;
@@ -46,7 +44,8 @@ static inline float vsum(V a) {
 // A matrix is transposed and summed at once: each step halves the number of vectors and of summands.
 static inline V vsums(const V *a) {
   V b[8], c[4];
-  for (int j = 0; j < 8; j++) b[j] = _mm512_unpacklo_ps(a[2 * j], a[2 * j + 1]) + _mm512_unpackhi_ps(a[2 * j], a[2 * j + 1]);
+  for (int j = 0; j < 8; j++)
+    b[j] = _mm512_unpacklo_ps(a[2 * j], a[2 * j + 1]) + _mm512_unpackhi_ps(a[2 * j], a[2 * j + 1]);
   for (int j = 0; j < 4; j++) {
     const __m512d lo = _mm512_castps_pd(b[2 * j]), hi = _mm512_castps_pd(b[2 * j + 1]);
     c[j] = _mm512_castpd_ps(_mm512_unpacklo_pd(lo, hi)) + _mm512_castpd_ps(_mm512_unpackhi_pd(lo, hi));

@@ -1,5 +1,5 @@
-// vec_scalar.c: the row operations of vec.inc in plain C for any CPU. A "vector" is 4 floats of GCC's vector extension, which
-// the compiler maps to whatever the architecture's baseline has. vec.inc says what each primitive must do.
+// vec_scalar.c: the row operations of vec.inc in plain C for any CPU. A "vector" is 4 floats of GCC's vector extension,
+// which the compiler maps to whatever the architecture's baseline has. vec.inc says what each primitive must do.
 #include <math.h>
 #include <string.h>
 
@@ -7,6 +7,7 @@
 enum { W = 4 };
 typedef float V __attribute__((vector_size(16)));
 typedef int I __attribute__((vector_size(16)));
+typedef unsigned N __attribute__((vector_size(16)));
 typedef double D __attribute__((vector_size(16)));
 
 static inline V vset(float a) { return (V){a, a, a, a}; }
@@ -21,9 +22,9 @@ static inline void vstore(float *p, int k, V x) {
   else memcpy(p, &x, sizeof x);
 }
 static inline V vselect(I mask, V yes, V no) { return (V)(((I)yes & mask) | ((I)no & ~mask)); }
-static inline V vkeep(int k, V x, V fill) { return k < W ? vselect((I){0, 1, 2, 3} < (I){k, k, k, k}, x, fill) : x; }
+static inline V vkeep(int k, V x, V fill) { return vselect((I){0, 1, 2, 3} < (I){k, k, k, k}, x, fill); }
 
-// The product of two floats is exact in double: one rounding to double and one to float, on every CPU, with and without FMA.
+// The product of two floats is exact in double: one rounding to double, one to float, with FMA and without, on any CPU.
 static inline V vfma(V a, V b, V c) {
   V r;
   for (int l = 0; l < W; l++) r[l] = (float)((double)a[l] * b[l] + c[l]);
@@ -34,8 +35,8 @@ static inline V vmax(V a, V b) { return vselect(a > b, a, b); }
 static inline V vmin(V a, V b) { return vselect(a < b, a, b); }
 static inline V vsqrt(V a) { return (V){sqrtf(a[0]), sqrtf(a[1]), sqrtf(a[2]), sqrtf(a[3])}; }
 static inline V vzero_below(float low, V x, V y) { return (V)((I)y & ~(I)(x < vset(low))); }
-static inline V vpow2(V t) { return (V)(((I)t << 23) + 0x3f800000); }
-static inline V vscale(V p, V t) { return (V)((I)p + ((I)t << 23)); }
+static inline V vscale(V p, V t) { return (V)((N)p + ((N)t << 23)); }
+static inline V vpow2(V t) { return vscale(vset(1), t); }
 static inline V vrounded(V a) {
 #ifdef __x86_64__
   __asm__("" : "+x"(a));

@@ -1,7 +1,7 @@
 # corpus-clean.pl RECIPE UNPACKED_FOLDER TEXT_FOLDER: from a package's files to plain text.
-# In: the package, unpacked. Out: files of text; each recipe below is one kind of package. Only perl-base is needed (it is on
-# every Debian machine), so no modules but File::Find's job done by find(1). Order is by path; the same input gives the
-# same bytes. Typographic quotes and dashes become ASCII, so that a byte model meets one spelling of each.
+# In: the package, unpacked. Out: files of text; each recipe below is one kind of package. Only perl-base is needed (it
+# is on every Debian machine), so no modules but File::Find's job done by find(1). Order is by path; the same input
+# gives the same bytes. Typographic quotes and dashes become ASCII, so that a byte model meets one spelling of each.
 use strict;
 use warnings;
 
@@ -109,9 +109,9 @@ my %recipes = (
     emit($s);
   },
 
-  # An R data file: blocks of 4 bytes of length and a zlib stream; inside, strings as R serialises them: type 9 in the flags'
-  # last byte, four bytes of length, the bytes. A gzip header in front of the bare deflate stream makes gzip unpack it (and
-  # complain at the end that there is no checksum, which is why its exit code does not count).
+  # An R data file: blocks of 4 bytes of length and a zlib stream; inside, strings as R serialises them: type 9 in the
+  # flags' last byte, four bytes of length, the bytes. A gzip header in front of the bare deflate stream makes gzip
+  # unpack it (and complain at the end that there is no checksum, which is why its exit code does not count).
   rdata => sub {
     for my $path (files('/Rdata\.rdb$')) {
       my $s = slurp($path);

@@ -3,9 +3,9 @@
 # Usage: scripts/corpus.sh english|code       Run from the project's folder, after `make`.
 #
 # Needs no root and installs nothing: apt-get downloads into private folders under data/, dpkg-deb -x unpacks there, and
-# what was unpacked is removed again. The packages themselves stay in data/packages/, so that a second run needs no network.
-# A package that cannot be had, or has another version than the table's, is a warning: mirrors move on. Too little text in
-# the end is an error (exit 4). ISOFLOP: the program; ISOFLOP_DATA: the data folder.
+# what was unpacked is removed again. The packages themselves stay in data/packages/, so that a second run needs no
+# network. A package that cannot be had, or has another version than the table's, is a warning: mirrors move on. Too
+# little text in the end is an error (exit 4). ISOFLOP: the program; ISOFLOP_DATA: the data folder.
 set -u
 export LC_ALL=C
 name=${1:-}
@@ -33,8 +33,9 @@ work=$(mktemp -d "$data/$name.XXXXXX") || exit 6
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
-# apt with the user's own sources and proxies but with its lists and cache in our folders. The lists are fetched at most once
-# a run. update's exit code says nothing: one unreachable extra source, or a hook that wants root, must not stop us.
+# apt with the user's own sources and proxies but with its lists and cache in our folders. The lists are fetched at most
+# once a run. update's exit code says nothing: one unreachable extra source, or a hook that wants root, must not stop
+# us.
 apt() {
   apt-get -qq -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work/cache" -o Debug::NoLocking=1 \
     -o APT::Sandbox::User=root -o Acquire::Languages=none -o APT::Install-Recommends=0 "$@" 2>>"$work/log"
@@ -45,7 +46,8 @@ apt_lists() {
   apt update >>"$work/log"
 }
 
-# fetch KIND PACKAGE VERSION SHA256: sets $file, or to nothing. First what is there already, then the table's version, then any.
+# fetch KIND PACKAGE VERSION SHA256: sets $file, or to nothing. First what is there already, then the table's version,
+# then any.
 fetch() {
   new=$work/new
   rm -rf "$new"; mkdir -p "$new"
@@ -96,7 +98,7 @@ if [ "$total" -lt $least ]; then
   tail -5 "$work/log" >&2
   die 4 "$name: $total bytes of text, expected $least or more: is there a network, and does apt-get update work?"
 fi
-"$isoflop" corpus build "$work/text" "$name" "$data/$name.tok" | tee "$work/built" || exit
+"$isoflop" corpus build "$work/text" "$name" "$data/$name.tok" | tee "$work/built"
 hash=$(awk '$1 == "hash" { print $2 }' "$work/built")
 [ -n "$hash" ] || die 4 "$name: the token file was not made"
 printf '%s.tok\t-\t%s\t-\t%s\n' "$name" "$hash" "$(wc -c <"$data/$name.tok")" >>"$manifest"

@@ -3,8 +3,9 @@
 #define ISOFLOP_CHECKPOINT_H
 #include "model.h"
 
-// A point of the training curve. train_loss is the mean since the point before; val_loss NaN where not evaluated.
-typedef struct CurvePoint { int step; double lr, train_loss, val_loss; } CurvePoint;
+// A point of the training curve. train_loss is the mean since the point before; val_loss NaN where not evaluated. Goes to disk as
+// it is, so it has no hidden padding, whose bytes would be anyone's guess.
+typedef struct CurvePoint { int64_t step; double lr, train_loss, val_loss; } CurvePoint;
 
 // What a run carries from step to step besides the model.
 typedef struct Progress {

@@ -1,6 +1,6 @@
 // config.c: options. In: INI text and key=value assignments. Out: a Config whose every field lies in its range.
-// Invariant: the table below is the only list of options: parsing, ranges, --set, --help, the dump and the identity of a
-// run all walk it, so an option added there is an option everywhere.
+// Invariant: the table below is the only list of options: parsing, ranges, --set, --help, the dump and the identity
+// of a run all walk it, so an option added there is an option everywhere.
 #include "config.h"
 #include <assert.h>
 #include <ctype.h>
@@ -28,7 +28,7 @@ const Option config_options[] = {
   {"model", "d_model", OPT_INT, FIELD(d_model), "32", 2, 8192, NULL, "width C of the residual stream"},
   {"model", "n_layers", OPT_INT, FIELD(n_layers), "2", 1, 256, NULL, "blocks"},
   {"model", "n_heads", OPT_INT, FIELD(n_heads), "2", 1, 256, NULL, "attention heads; divides d_model to an even width"},
-  {"model", "seq_len", OPT_INT, FIELD(seq_len), "128", 2, 8192, NULL, "tokens of context T"},
+  {"model", "seq_len", OPT_INT, FIELD(seq_len), "128", 2, 4096, NULL, "tokens of context T"},
   {"model", "tied", OPT_BOOL, FIELD(tied), "false", 0, 0, NULL, "one matrix for the embedding and the output head"},
   {"model", "qk_norm", OPT_BOOL, FIELD(qk_norm), "true", 0, 0, NULL, "normalise queries and keys (the paper: false)"},
   {"model", "rope_base", OPT_NUM, FIELD(rope_base), "10000", 2, 1e9, NULL, "base of the rotary positions' wavelengths"},
@@ -42,20 +42,20 @@ const Option config_options[] = {
   {"train", "lr", OPT_NUM, FIELD(lr), "0", 0, 10, NULL, "peak learning rate; 0: rule"},
   {"train", "lr_final", OPT_NUM, FIELD(lr_final), "0.1", 0, 1, NULL, "learning rate at the cosine's end, of the peak"},
   {"train", "cosine_cycle", OPT_NUM, FIELD(cosine_cycle), "1", 1, 100, NULL, "length of the cosine, in horizons"},
-  {"train", "warmup", OPT_NUM, FIELD(warmup), "0.1", 0, 0.9, NULL, "linear warm-up, of the horizon"},
+  {"train", "warmup", OPT_NUM, FIELD(warmup), "0.15", 0, 0.9, NULL, "linear warm-up, of the horizon"},
   {"train", "beta1", OPT_NUM, FIELD(beta1), "0.9", 0, 0.9999, NULL, "decay of Adam's first moment"},
   {"train", "beta2", OPT_NUM, FIELD(beta2), "0", 0, 0.99999, NULL, "decay of Adam's second moment; 0: rule"},
   {"train", "eps", OPT_NUM, FIELD(eps), "1e-8", 1e-15, 1, NULL, "Adam's epsilon"},
-  {"train", "weight_decay", OPT_NUM, FIELD(weight_decay), "0.1", 0, 10, NULL, "decay of matrices, times the rate"},
+  {"train", "weight_decay", OPT_NUM, FIELD(weight_decay), "0.02", 0, 10, NULL, "decay of matrices, times the rate"},
   {"train", "clip", OPT_NUM, FIELD(clip), "1", 0, 1e9, NULL, "largest global norm of the gradient; 0: none"},
   {"train", "optimizer", OPT_STR, FIELD(optimizer), "adamw", 0, 0, "adamw adam", "adam: decay as an L2 penalty"},
   {"train", "init_scale", OPT_NUM, FIELD(init_scale), "1", 0.001, 1000, NULL, "factor on the standard initialisation"},
-  {"train", "emb_std", OPT_NUM, FIELD(emb_std), "1", 0, 1000, NULL, "standard deviation of the initial embedding"},
+  {"train", "emb_std", OPT_NUM, FIELD(emb_std), "0.5", 0, 1000, NULL, "standard deviation of the initial embedding"},
   {"train", "precision", OPT_STR, FIELD(precision), "fp32", 0, 0, "fp32 bf16", "arithmetic of the matrix products"},
   {"train", "seed", OPT_INT, FIELD(seed), "1", 0, 1 << 30, NULL, "of the initial weights and of the order of the data"},
 
   {"eval", "eval_tokens", OPT_NUM, FIELD(eval_tokens), "262144", 1, 1e12, NULL, "held-out tokens of the final loss"},
-  {"eval", "eval_points", OPT_INT, FIELD(eval_points), "10", 0, 10000, NULL, "held-out losses along the curve"},
+  {"eval", "eval_points", OPT_INT, FIELD(eval_points), "5", 0, 10000, NULL, "held-out losses along the curve"},
 
   {"machine", "threads", OPT_INT, FIELD(threads), "1", 0, 1024, NULL, "threads of one run; 0: one a core"},
   {"machine", "checkpoint_seconds", OPT_NUM, FIELD(checkpoint_seconds), "60", 0.1, 1e6, NULL,
@@ -286,7 +286,8 @@ static int load_key(void *user, const char *section, const char *key, const char
   bool known = false;
   for (const Option *o = config_options; o->key; o++) known |= !strcmp(o->section, section);
   if (!known)
-    return fail(e, E_CONFIG, "%s: unknown section [%.60s]; expected study, model, train, eval or machine", where, section);
+    return fail(e, E_CONFIG, "%s: unknown section [%.60s]; expected study, model, train, eval or machine", where,
+                section);
   if (config_set_key(l->c, section, key, value, where, e)) return e->code;
   uint64_t bit = 1ull << (find_option(key) - config_options);
   if (l->seen & bit) return fail(e, E_CONFIG, "%s: %s is set twice", where, key);
@@ -359,7 +360,8 @@ int config_check(const Config *c, Err *e) {
     return fail(e, E_CONFIG, "budgets holds %d numbers: expected 1 to %d", c->budgets.n, MAX_BUDGETS);
   for (int i = 1; i < c->budgets.n; i++)
     if (c->budgets.v[i] <= c->budgets.v[i - 1])
-      return fail(e, E_CONFIG, "budgets: %g after %g: expected ascending numbers", c->budgets.v[i], c->budgets.v[i - 1]);
+      return fail(e, E_CONFIG, "budgets: %g after %g: expected ascending numbers", c->budgets.v[i],
+                  c->budgets.v[i - 1]);
   if (c->params_range.n ? check_pairs(&c->params_range, "params_range", c->budgets.n, e)
                         : check_pairs(&c->tokens_per_param, "tokens_per_param", c->budgets.n, e))
     return e->code;

@@ -1,4 +1,5 @@
-// config.h: every option of a run and of a study, in one table that drives the INI files, --set, ranges, --help and the dump.
+// config.h: every option of a run and of a study, in one table that drives the INI files, --set, ranges, --help and
+// the dump.
 #ifndef ISOFLOP_CONFIG_H
 #define ISOFLOP_CONFIG_H
 #include "util.h"
@@ -11,7 +12,7 @@ typedef struct Config {
   // [study]: which cells; not part of a run
   char study[64];
   NumList budgets;            // exact FLOPs of training, ascending
-  NumList tokens_per_param;   // lowest and highest D/N of a budget's cells: one pair for all budgets, or a pair for each
+  NumList tokens_per_param;   // lowest and highest D/N of a budget's cells: one pair for all, or one for each budget
   NumList params_range;       // the same as lowest and highest N; when given, it takes the place of tokens_per_param
   int sizes_per_budget;
   NumList seeds;              // seeds per budget: one number for all or one for each
@@ -57,8 +58,8 @@ extern const Option config_options[];  // ends with key == NULL
 void config_defaults(Config *c);
 // "key=value" (from --set); `where` begins the message. An unknown key names the nearest known one. E_CONFIG.
 int config_set(Config *c, const char *assignment, const char *where, Err *e);
-// Reads an INI file over *c. Wrong section, key, value or range, a key set twice: file:line in the message. E_CONFIG, or
-// E_IO if unreadable. The sections [provenance] and [result] are skipped, so that a record can be run again.
+// Reads an INI file over *c. Wrong section, key, value or range, a key set twice: file:line in the message. E_CONFIG,
+// or E_IO if unreadable. The sections [provenance] and [result] are skipped, so that a record can be run again.
 int config_load(Config *c, const char *path, Err *e);
 // The same from memory; `name` stands for the file in messages.
 int config_parse(Config *c, const char *text, const char *name, Err *e);

@@ -1,15 +1,13 @@
-// corpus.c: token files. In: two runs of bytes (corpus_write), a token file (corpus_open), or what a user calls a corpus
-// (corpus_resolve). Out: a mapped, checked Corpus. Invariant: a token file is whole or not there, and corpus_open accepts
-// only a file in which every header byte, both lengths and both checksums agree.
+// corpus.c: token files. In: two runs of bytes (corpus_write), a token file (corpus_open), or what a user calls a
+// corpus (corpus_resolve). Out: a mapped, checked Corpus. Invariant: a token file is whole or not there, and
+// corpus_open accepts only a file in which every header byte, both lengths and both checksums agree.
 //
 // Layout, little-endian:
 //   0 magic[8]   8 version u32   12 crc32 of the header (this field zero) u32   16 n_train u64   24 n_val u64   32 hash u64
 //   40 floor_nats f64   48 val_floor_nats f64   56 crc32 of train u32   60 crc32 of val u32   64 name[64]   128 train, val
 #include "corpus.h"
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -1,5 +1,5 @@
-// corpus_cmd.c: the command `isoflop corpus`. In: argv. Out: a token file, or a description of one on stdout, and an exit
-// code of util.h. Tells what corpus.h does to a human, and holds no logic of its own.
+// corpus_cmd.c: the command `isoflop corpus`. In: argv. Out: a token file, or a description of one on stdout, and an
+// exit code of util.h. Tells what corpus.h does to a human, and holds no logic of its own.
 #include "corpus.h"
 #include <getopt.h>
 #include <math.h>

@@ -1,9 +1,8 @@
-// corpus_text.c: from text files to documents to a token file. In: a text file, gzip'ed or not, or a folder of them. Out:
-// a token file whose two parts are whole documents. Invariant: what a document's bytes are decides its place, so file names,
-// order and offsets do not; no paragraph of PARAGRAPH bytes or more occurs twice, so none is in both parts.
+// corpus_text.c: from text files to documents to a token file. In: a text file, gzip'ed or not, or a folder of them.
+// Out: a token file whose two parts are whole documents. Invariant: what a document's bytes are decides its place, so
+// file names, order and offsets do not; no paragraph of PARAGRAPH bytes or more occurs twice, so none is in both parts.
 // Why de-duplicate: Lee et al. 2022, arXiv:2107.06499 (repeats leak from training into held-out text).
 #include "corpus.h"
-#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -182,8 +181,8 @@ static bool blank(const uint8_t *p, size_t at, size_t end) {
   return at == end;
 }
 
-// Drops, in place, each paragraph (lines up to a blank one) that was seen before, with the blank lines after it. Also blank
-// lines at the start and the end. Returns the new length; SIZE_MAX without memory.
+// Drops, in place, each paragraph (lines up to a blank one) that was seen before, with the blank lines after it. Also
+// blank lines at the start and the end. Returns the new length; SIZE_MAX without memory.
 static size_t drop_repeats(Set *seen, uint8_t *p, size_t n) {
   size_t k = 0, at = 0;
   while (at < n) {
@@ -205,8 +204,8 @@ static size_t drop_repeats(Set *seen, uint8_t *p, size_t n) {
 
 // ---- Documents ----------------------------------------------------------------------------------------
 
-// Where to end the piece that starts at p: the first blank line after piece bytes, else the last line end, else the last
-// space, else anywhere but inside a UTF-8 character; within 1.5 pieces.
+// Where to end the piece that starts at p: the first blank line after piece bytes, else the last line end, else the
+// last space, else anywhere but inside a UTF-8 character; within 1.5 pieces.
 static size_t cut(const uint8_t *p, size_t n, size_t piece) {
   size_t most = piece + piece / 2;
   if (n <= most) return n;

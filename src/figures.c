@@ -1,9 +1,10 @@
 // figures.c: Fig 3 of Hoffmann et al. 2022: IsoFLOP curves, and the best size and horizon against compute.
 //
-// In: a fitted study. Out, in DIR/figures: fig3_points.csv, fig3_curves.csv, fig3_vertices.csv, fig3_laws.csv (the numbers
-// behind the drawing), one gnuplot script a panel and fig3.gp that draws them all, and what it draws as SVG and PNG: the
-// panels by themselves and side by side (fig3.svg). The scripts hold only the look; `gnuplot fig3.gp` draws again.
-// The invariant: ranges and margins are set here and not by gnuplot, so the page can lay a link over every point.
+// In: a fitted study. Out, in DIR/figures: fig3_points.csv, fig3_curves.csv, fig3_vertices.csv, fig3_laws.csv (the
+// numbers behind the drawing), one gnuplot script a panel and fig3.gp that draws them all, and what it draws as SVG and
+// PNG: the panels by themselves and side by side (fig3.svg). The scripts hold only the look; `gnuplot fig3.gp` draws
+// again. The invariant: ranges and margins are set here and not by gnuplot, so the page can lay a link over every
+// point.
 #include "figures.h"
 #include <math.h>
 #include <stdlib.h>
@@ -11,8 +12,10 @@
 
 // ---- Colours ----------------------------------------------------------------------------------------
 
-// Violet to yellow: lightness rises evenly, so the order of budgets survives in print and for every kind of colour vision.
-static const int ramp[][3] = {{68, 1, 84}, {62, 73, 137}, {38, 130, 142}, {53, 183, 121}, {160, 210, 50}, {245, 225, 40}};
+// Violet to yellow: lightness rises evenly, so the order of budgets survives in print and for every kind of colour
+// vision.
+static const int ramp[][3] = {{68, 1, 84},    {62, 73, 137},  {38, 130, 142},
+                              {53, 183, 121}, {160, 210, 50}, {245, 225, 40}};
 enum { RAMP = sizeof ramp / sizeof *ramp };
 
 void figures_color(int i, int n, bool dark_page, char hex[8]) {
@@ -75,7 +78,8 @@ static int vertices_csv(const Analysis *a, const char *dir, Err *e) {
     const Interval *q[] = {&v->n_opt, &v->d_opt};
     fprintf(o.f, "%.17g,%.17g", v->budget, v->C);
     for (int j = 0; j < 2; j++)
-      fprintf(o.f, ",%.17g,%.17g,%.17g", q[j]->value, or_value(q[j]->p10, q[j]->value), or_value(q[j]->p90, q[j]->value));
+      fprintf(o.f, ",%.17g,%.17g,%.17g", q[j]->value, or_value(q[j]->p10, q[j]->value),
+              or_value(q[j]->p90, q[j]->value));
     fprintf(o.f, ",%.17g,%d\n", v->loss.value, v->flag == VALLEY_OK);
   }
   return out_commit(&o, e);
@@ -92,8 +96,8 @@ static int laws_csv(const Analysis *a, const char *dir, double c0, double c1, Er
     for (int k = 0; k <= STEPS; k++) {
       double from = part ? last : c0, to = part ? c1 : last, C = from * pow(to / from, (double)k / STEPS);
       Interval n = law_at(&a->iso.n_law, C), d = law_at(&a->iso.d_law, C);
-      fprintf(o.f, "%.17g,%.17g,%.17g,%.17g,%.17g,%.17g,%.17g,%d\n", C, n.value, or_value(n.p10, n.value), or_value(n.p90, n.value),
-              d.value, or_value(d.p10, d.value), or_value(d.p90, d.value), !part);
+      fprintf(o.f, "%.17g,%.17g,%.17g,%.17g,%.17g,%.17g,%.17g,%d\n", C, n.value, or_value(n.p10, n.value),
+              or_value(n.p90, n.value), d.value, or_value(d.p10, d.value), or_value(d.p90, d.value), !part);
     }
   return out_commit(&o, e);
 }
@@ -110,9 +114,12 @@ static void log_ticks(FILE *f, char axis, double lo, double hi, bool counts) {
     for (int j = 0; j < per_decade; j++) {
       double x = fine[j] * pow(10, k);
       if (x < lo * .999 || x > hi * 1.001) continue;
-      if (counts) fprintf(f, "%s'%s' %.17g", n++ ? ", " : "", text_count(x), x);
-      else if (per_decade == 1) fprintf(f, "%s'10^{%d}' %.17g", n++ ? ", " : "", k, x);
-      else fprintf(f, "%s'%s' %.17g", n++ ? ", " : "", text_budget(x), x);
+      if (counts)
+        fprintf(f, "%s'%s' %.17g", n++ ? ", " : "", text_count(x), x);
+      else if (per_decade == 1)
+        fprintf(f, "%s'10^{%d}' %.17g", n++ ? ", " : "", k, x);
+      else
+        fprintf(f, "%s'%s' %.17g", n++ ? ", " : "", text_budget(x), x);
     }
   fputs(")\n", f);
   if (per_decade > 1) return;
@@ -124,22 +131,28 @@ static void log_ticks(FILE *f, char axis, double lo, double hi, bool counts) {
   fputs(")\n", f);
 }
 
-static void panel_axes(FILE *f, const Panel *p, const char *title, const char *xlabel, const char *ylabel, bool x_counts) {
+static void panel_axes(FILE *f, const Panel *p, const char *title, const char *xlabel, const char *ylabel,
+                       bool x_counts) {
   fprintf(f,
-          "# Drawn by fig3.gp, which sets L R B T (margins as fractions of the drawing), W H (its pixels) and the terminal.\n"
+          "# Drawn by fig3.gp, which sets L R B T (margins as fractions of the drawing), W H (its pixels) and the "
+          "terminal.\n"
           "reset\nset datafile separator comma\nset datafile columnheaders\nset encoding utf8\n"
           "set lmargin at screen L\nset rmargin at screen R\nset bmargin at screen B\nset tmargin at screen T\n"
           "set border 3 lw 1 lc rgb '#70777f'\nset tics nomirror out scale .6,.35\nset tics textcolor rgb '#20242a'\n"
           "set grid xtics ytics lw .6 lt 1 lc rgb '#e3e6ea'\nset logscale x%s\n"
           "set xrange [%.17g:%.17g]\nset yrange [%.17g:%.17g]\n"
-          "set title \"%s\" offset 0,-.3 tc rgb '#20242a'\nset xlabel '%s' offset 0,.2 tc rgb '#20242a'\nset ylabel '%s' tc rgb '#20242a'\nunset key\n",
+          "set title \"%s\" offset 0,-.3 tc rgb '#20242a'\nset xlabel '%s' offset 0,.2 tc rgb '#20242a'\nset ylabel "
+          "'%s' tc rgb '#20242a'\nunset key\n",
           p->log_y ? "y" : "", p->x0, p->x1, p->y0, p->y1, title, xlabel, ylabel);
   log_ticks(f, 'x', p->x0, p->x1, x_counts);
-  if (p->log_y) log_ticks(f, 'y', p->y0, p->y1, true);
-  else fputs("set format y '%.2f'\n", f);
+  if (p->log_y)
+    log_ticks(f, 'y', p->y0, p->y1, true);
+  else
+    fputs("set format y '%.2f'\n", f);
 }
 
-// A five-pointed star as a polygon: fonts disagree on theirs. Radius in pixels; px, py are what a pixel is in (log) units.
+// A five-pointed star as a polygon: fonts disagree on theirs. Radius in pixels; px, py are what a pixel is in (log)
+// units.
 static void star(FILE *f, int id, const Panel *p, double x, double y, const char *color, bool solid) {
   fprintf(f, "px = %.17g / ((R - L) * W)\npy = %.17g / ((T - B) * H)\nset object %d polygon \\\n", log(p->x1 / p->x0),
           p->log_y ? log(p->y1 / p->y0) : p->y1 - p->y0, id);
@@ -170,7 +183,8 @@ static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e
     int end = v->first + v->n - 1;
     while (!a->points.p[end].used) end--;
     double y = v->flag == VALLEY_FEW ? a->points.p[end].L : parabola_at(&v->q, log(v->hi));
-    fprintf(o.f, "set label %d '%s' at %.17g,%.17g left offset .9,0 tc rgb '%s'\n", i + 1, text_budget(v->budget), v->hi, y, hex);
+    fprintf(o.f, "set label %d '%s' at %.17g,%.17g left offset .9,0 tc rgb '%s'\n", i + 1, text_budget(v->budget),
+            v->hi, y, hex);
     if (!isnan(v->n_opt.value) && v->n_opt.value > p->x0 && v->n_opt.value < p->x1)
       star(o.f, i + 1, p, v->n_opt.value, v->loss.value, hex, v->flag == VALLEY_OK);
     last = i;
@@ -181,12 +195,19 @@ static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e
     char hex[8];
     if (!v->runs) continue;
     figures_color(i, n, false, hex);
-    fprintf(o.f, "  'fig3_curves.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss' with lines lw 1.6 lc rgb '%s', \\\n", v->budget, hex);
-    fprintf(o.f, "  'fig3_vertices.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss':'N_p10':'N_p90' with xerrorbars pt -1 lw 1.4 lc rgb '%s', \\\n",
+    fprintf(o.f,
+            "  'fig3_curves.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss' with lines lw 1.6 lc rgb "
+            "'%s', \\\n",
+            v->budget, hex);
+    fprintf(o.f,
+            "  'fig3_vertices.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss':'N_p10':'N_p90' with "
+            "xerrorbars pt -1 lw 1.4 lc rgb '%s', \\\n",
             v->budget, hex);
     // Filled: fresh text throughout; open: over one epoch.
     for (int repeats = 0; repeats < 2; repeats++)
-      fprintf(o.f, "  'fig3_points.csv' using (column('budget') == %.17g && column('repeats') == %d ? column('N') : NaN):'loss' with points pt %d ps .8 lw 1.2 lc rgb '%s'%s\n",
+      fprintf(o.f,
+              "  'fig3_points.csv' using (column('budget') == %.17g && column('repeats') == %d ? column('N') : "
+              "NaN):'loss' with points pt %d ps .8 lw 1.2 lc rgb '%s'%s\n",
               v->budget, repeats, repeats ? 6 : 7, hex, i == last && repeats ? "" : ", \\");
   }
   return out_commit(&o, e);
@@ -205,19 +226,34 @@ static int law_gp(const Analysis *a, const char *dir, const Panel *p, bool param
     char hex[8];
     figures_color(i, a->iso.n, false, hex);
     double y = params ? v->n_opt.value : v->d_opt.value;
-    if (!isnan(y) && y > p->y0 && y < p->y1) 
-      star(o.f, i + 1, p, v->C, y, hex, v->flag == VALLEY_OK);
+    if (!isnan(y) && y > p->y0 && y < p->y1) star(o.f, i + 1, p, v->C, y, hex, v->flag == VALLEY_OK);
   }
   fputs("plot \\\n", o.f);
   if (a->iso.law) {
     // The paper's slope through the middle of our line, for the eye.
-    double mid = sqrt(a->points.budget[0] * a->points.budget[a->points.n_budgets - 1]), at = law->k.value * pow(mid, law->exponent.value);
-    fprintf(o.f, "  'fig3_laws.csv' using 'C':'%c_p10':'%c_p90' with filledcurves fs solid noborder fc rgb '#dfe7f1' notitle, \\\n", what, what);
-    fprintf(o.f, "  %.17g * (x / %.17g) ** %.17g with lines lw 1.2 dt '.' lc rgb '#8a9199' title 'Hoffmann et al. 2022: C^{%.2f}', \\\n", at, mid, paper, paper);
-    fprintf(o.f, "  'fig3_laws.csv' using (column('sampled') == 1 ? column('C') : NaN):'%c' with lines lw 1.8 lc rgb '#20242a' title 'this study: C^{%.3f}', \\\n", what, law->exponent.value);
-    fprintf(o.f, "  'fig3_laws.csv' using (column('sampled') == 0 ? column('C') : NaN):'%c' with lines lw 1.4 dt '-' lc rgb '#20242a' notitle, \\\n", what);
+    double mid = sqrt(a->points.budget[0] * a->points.budget[a->points.n_budgets - 1]),
+           at = law->k.value * pow(mid, law->exponent.value);
+    fprintf(o.f,
+            "  'fig3_laws.csv' using 'C':'%c_p10':'%c_p90' with filledcurves fs solid noborder fc rgb '#dfe7f1' "
+            "notitle, \\\n",
+            what, what);
+    fprintf(o.f,
+            "  %.17g * (x / %.17g) ** %.17g with lines lw 1.2 dt '.' lc rgb '#8a9199' title 'Hoffmann et al. 2022: "
+            "C^{%.2f}', \\\n",
+            at, mid, paper, paper);
+    fprintf(o.f,
+            "  'fig3_laws.csv' using (column('sampled') == 1 ? column('C') : NaN):'%c' with lines lw 1.8 lc rgb "
+            "'#20242a' title 'this study: C^{%.3f}', \\\n",
+            what, law->exponent.value);
+    fprintf(o.f,
+            "  'fig3_laws.csv' using (column('sampled') == 0 ? column('C') : NaN):'%c' with lines lw 1.4 dt '-' lc rgb "
+            "'#20242a' notitle, \\\n",
+            what);
   }
-  fprintf(o.f, "  'fig3_vertices.csv' using 'C':'%c':'%c_p10':'%c_p90' with yerrorbars pt -1 lw 1.4 lc rgb '#20242a' notitle\n", what, what, what);
+  fprintf(
+      o.f,
+      "  'fig3_vertices.csv' using 'C':'%c':'%c_p10':'%c_p90' with yerrorbars pt -1 lw 1.4 lc rgb '#20242a' notitle\n",
+      what, what, what);
   return out_commit(&o, e);
 }
 
@@ -230,7 +266,8 @@ static void widen(double x, double *lo, double *hi) {
 static void panels_range(const Analysis *a, Panel p[FIG3_PANELS], double *c0, double *c1) {
   double n0 = INFINITY, n1 = 0, l0 = INFINITY, l1 = 0, y0[2] = {INFINITY, INFINITY}, y1[2] = {0};
   for (int i = 0; i < a->points.n; i++)
-    if (a->points.p[i].used && a->points.p[i].budget >= 0) widen(a->points.p[i].N, &n0, &n1), widen(a->points.p[i].L, &l0, &l1);
+    if (a->points.p[i].used && a->points.p[i].budget >= 0)
+      widen(a->points.p[i].N, &n0, &n1), widen(a->points.p[i].L, &l0, &l1);
   *c0 = a->points.budget[0] / 2, *c1 = a->points.budget[a->points.n_budgets - 1] * 10;
   for (int i = 0; i < a->iso.n; i++) {
     const Valley *v = &a->iso.v[i];
@@ -244,7 +281,8 @@ static void panels_range(const Analysis *a, Panel p[FIG3_PANELS], double *c0, do
     for (int k = 0; k < 2; k++)
       for (int j = 0; j < 2; j++) widen(law_at(j ? &a->iso.d_law : &a->iso.n_law, k ? *c1 : *c0).value, &y0[j], &y1[j]);
   double pad = .05 * (l1 - l0) + 1e-3;
-  p[PANEL_VALLEYS] = (Panel){"fig3_valleys", 900, 500, .085, .975, .125, .925, n0 / 1.25, n1 * 1.75, l0 - 1.6 * pad, l1 + pad, false};
+  p[PANEL_VALLEYS] =
+      (Panel){"fig3_valleys", 900, 500, .085, .975, .125, .925, n0 / 1.25, n1 * 1.75, l0 - 1.6 * pad, l1 + pad, false};
   for (int j = 0; j < 2; j++) {
     if (!(y1[j] > 0)) y0[j] = 1, y1[j] = 10;  // no vertex at all: an empty panel
     p[PANEL_PARAMS + j] = (Panel){"", 560, 420, .125, .965, .145, .915, *c0, *c1, y0[j] / 1.3, y1[j] * 1.6, true};
@@ -253,8 +291,13 @@ static void panels_range(const Analysis *a, Panel p[FIG3_PANELS], double *c0, do
 }
 
 static void terminal(FILE *f, const char *kind, const char *name, int w, int h) {
-  if (!strcmp(kind, "svg")) fprintf(f, "set terminal svg size %d,%d dynamic enhanced font 'DejaVu Sans,13' background rgb '#ffffff'\n", w, h);
-  else fprintf(f, "set terminal pngcairo size %d,%d enhanced font 'DejaVu Sans,10' fontscale 1.9 linewidth 2 pointscale 2.2 dashlength 2 background rgb '#ffffff'\n", 2 * w, 2 * h);
+  if (!strcmp(kind, "svg"))
+    fprintf(f, "set terminal svg size %d,%d dynamic enhanced font 'DejaVu Sans,13' background rgb '#ffffff'\n", w, h);
+  else
+    fprintf(f,
+            "set terminal pngcairo size %d,%d enhanced font 'DejaVu Sans,10' fontscale 1.9 linewidth 2 pointscale 2.2 "
+            "dashlength 2 background rgb '#ffffff'\n",
+            2 * w, 2 * h);
   fprintf(f, "set output '%s.%s'\nW = %d\nH = %d\n", name, kind, w, h);
 }
 
@@ -266,12 +309,14 @@ static int driver_gp(const char *dir, const Panel *p, Err *e) {
   for (int k = 0; k < 2; k++) {
     for (int i = 0; i < FIG3_PANELS; i++) {
       terminal(o.f, kinds[k], p[i].name, p[i].width, p[i].height);
-      fprintf(o.f, "L = %g\nR = %g\nB = %g\nT = %g\nload '%s.gp'\n", p[i].left, p[i].right, p[i].bottom, p[i].top, p[i].name);
+      fprintf(o.f, "L = %g\nR = %g\nB = %g\nT = %g\nload '%s.gp'\n", p[i].left, p[i].right, p[i].bottom, p[i].top,
+              p[i].name);
     }
     terminal(o.f, kinds[k], "fig3", 1500, 470);
     fputs("set multiplot\n", o.f);
     static const double left[] = {.045, .445, .755}, right[] = {.385, .69, .99};
-    for (int i = 0; i < FIG3_PANELS; i++) fprintf(o.f, "L = %g\nR = %g\nB = .13\nT = .92\nload '%s.gp'\n", left[i], right[i], p[i].name);
+    for (int i = 0; i < FIG3_PANELS; i++)
+      fprintf(o.f, "L = %g\nR = %g\nB = .13\nT = .92\nload '%s.gp'\n", left[i], right[i], p[i].name);
     fputs("unset multiplot\n", o.f);
   }
   fputs("unset output\n", o.f);
@@ -285,7 +330,8 @@ int figures_isoflop(const StudyFit *s, const char *dir, Panel p[FIG3_PANELS], Er
   snprintf(path, sizeof path, "%s/figures", dir);
   if (dir_make(path, e)) return e->code;
   panels_range(a, p, &c0, &c1);
-  if (points_csv(a, dir, e) || curves_csv(a, dir, e) || vertices_csv(a, dir, e) || laws_csv(a, dir, c0, c1, e)) return e->code;
+  if (points_csv(a, dir, e) || curves_csv(a, dir, e) || vertices_csv(a, dir, e) || laws_csv(a, dir, c0, c1, e))
+    return e->code;
   if (valleys_gp(a, dir, &p[PANEL_VALLEYS], e) || law_gp(a, dir, &p[PANEL_PARAMS], true, e) ||
       law_gp(a, dir, &p[PANEL_TOKENS], false, e) || driver_gp(dir, p, e))
     return e->code;

@@ -3,17 +3,18 @@
 #define ISOFLOP_FIGURES_H
 #include "fit.h"
 
-// A rectangle of axes: x always logarithmic. Margins are fractions of the drawing, so the place of a datum is known and a
-// point can be given a link. The drawing's scripts, CSVs, SVG and PNG are DIR/figures/<name>*.
+// A rectangle of axes: x always logarithmic. Margins are fractions of the drawing, so the place of a datum is known and
+// a point can be given a link. The drawing's scripts, CSVs, SVG and PNG are DIR/figures/<name>*.
 typedef struct Panel {
   char name[32];
-  int width, height;                   // of the drawing, pixels
-  double left, right, bottom, top;     // of the axes, fractions of the drawing, from below
-  double x0, x1, y0, y1;               // ranges
+  int width, height;                // of the drawing, pixels
+  double left, right, bottom, top;  // of the axes, fractions of the drawing, from below
+  double x0, x1, y0, y1;            // ranges
   bool log_y;
 } Panel;
 
-// Budgets are coloured along one sequential ramp, dark to light (light to dark on a dark page); the same in CSS and in gnuplot.
+// Budgets are coloured along one sequential ramp, dark to light (light to dark on a dark page); the same in CSS and in
+// gnuplot.
 void figures_color(int i, int n, bool dark_page, char hex[8]);
 
 // figures.c: Fig 3 of the paper (IsoFLOP curves, N_opt and D_opt against C). Fills the three panels.
@@ -23,8 +24,12 @@ int figures_isoflop(const StudyFit *s, const char *dir, Panel panels[FIG3_PANELS
 // figures_svg.c: what gnuplot needs and gives.
 // Runs gnuplot on a script in folder `dir`. Missing gnuplot or an error in the script: E_IO with gnuplot's first line.
 int figures_gnuplot(const char *dir, const char *script, Err *e);
-// Copies DIR/figures/<name>.svg into a page: ids made unique, colours of `n` budgets turned into the page's variables, and
-// over each point of `marks` a transparent target with a tooltip and a link.
-typedef struct Mark { double x, y; char link[64], text[256]; } Mark;
+// Copies DIR/figures/<name>.svg into a page: ids made unique, colours of `n` budgets turned into the page's variables,
+// and over each point of `marks` a transparent target with a tooltip and a link.
+typedef struct Mark {
+  double x, y;
+  char link[64], text[256];
+} Mark;
 int figures_inline(FILE *page, const char *dir, const Panel *p, int n, const Mark *marks, int n_marks, Err *e);
+void html_text(FILE *f, const char *s);  // with <, >, & and " as entities
 #endif

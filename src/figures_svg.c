@@ -1,8 +1,8 @@
 // figures_svg.c: runs gnuplot, and carries its SVG into the page.
 //
-// In: a script; later the SVG that it drew. Out: the same drawing inside HTML, following the page's light or dark theme, with a
-// tooltip and a link over every point. The invariant: only what gnuplot's svg terminal writes is rewritten (ids, href
-// targets, rgb() colours); text and geometry pass through untouched.
+// In: a script; later the SVG that it drew. Out: the same drawing inside HTML, following the page's light or dark
+// theme, with a tooltip and a link over every point. The invariant: only what gnuplot's svg terminal writes is
+// rewritten (ids, href targets, rgb() colours); text and geometry pass through untouched.
 #include "figures.h"
 #include <errno.h>
 #include <math.h>
@@ -31,18 +31,21 @@ int figures_gnuplot(const char *dir, const char *script, Err *e) {
   size_t n = 0;
   ssize_t got;
   // All of it is read, lest gnuplot block on a full pipe; the beginning is kept.
-  for (char rest[512]; (got = n < sizeof text - 1 ? read(out[0], text + n, sizeof text - 1 - n) : read(out[0], rest, sizeof rest)) > 0;)
+  for (char rest[512];
+       (got = n < sizeof text - 1 ? read(out[0], text + n, sizeof text - 1 - n) : read(out[0], rest, sizeof rest)) > 0;)
     if (n < sizeof text - 1) n += (size_t)got;
   close(out[0]);
   text[n] = 0;
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-    return fail(e, E_IO, "gnuplot: not found, and it draws the figures: install the package gnuplot-nox, then run the report again; the fits are written");
+    return fail(e, E_IO,
+                "gnuplot: not found, and it draws the figures: install the package gnuplot-nox, then run the report "
+                "again; the fits are written");
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return OK;
   char *line = text + strspn(text, "\n");
   // gnuplot echoes the command, a caret, and then says what is wrong in a line that names the script.
-  char *said = strstr(line, "\", line ");
+  char *said = strstr(line, "\" line ");
   if (said) {
     while (said > line && said[-1] != '\n') said--;
     line = said;
@@ -53,10 +56,15 @@ int figures_gnuplot(const char *dir, const char *script, Err *e) {
 
 // ---- SVG into the page --------------------------------------------------------------------------------
 
-typedef struct Theme { int rgb[3]; const char *name; } Theme;
+typedef struct Theme {
+  int rgb[3];
+  const char *name;
+} Theme;
 static const Theme theme[] = {
-    {{0x20, 0x24, 0x2a}, "ink"}, {{0x70, 0x77, 0x7f}, "axis"}, {{0xe3, 0xe6, 0xea}, "grid"}, {{0x8a, 0x91, 0x99}, "paper"},
-    {{0xdf, 0xe7, 0xf1}, "band"}, {{255, 255, 255}, "page"}, {{0, 0, 0}, "ink"},
+    {{0x20, 0x24, 0x2a}, "ink"},  {{0x70, 0x77, 0x7f}, "axis"},
+    {{0xe3, 0xe6, 0xea}, "grid"}, {{0x8a, 0x91, 0x99}, "paper"},
+    {{0xdf, 0xe7, 0xf1}, "band"}, {{255, 255, 255}, "page"},
+    {{0, 0, 0}, "ink"},
 };
 
 // "rgb( 68,   1,  84)" becomes a variable of the page, if it is one of its colours. Returns what was read.
@@ -64,7 +72,8 @@ static size_t put_color(FILE *f, const char *s, int n) {
   int r, g, b, len = 0;
   if (sscanf(s, "rgb(%d ,%d ,%d )%n", &r, &g, &b, &len) != 3 || !len) return 0;
   for (size_t i = 0; i < sizeof theme / sizeof *theme; i++)
-    if (theme[i].rgb[0] == r && theme[i].rgb[1] == g && theme[i].rgb[2] == b) return fprintf(f, "var(--%s)", theme[i].name), (size_t)len;
+    if (theme[i].rgb[0] == r && theme[i].rgb[1] == g && theme[i].rgb[2] == b)
+      return fprintf(f, "var(--%s)", theme[i].name), (size_t)len;
   for (int i = 0; i < n; i++) {
     char hex[8], mine[16];
     figures_color(i, n, false, hex);
@@ -76,11 +85,13 @@ static size_t put_color(FILE *f, const char *s, int n) {
 
 static bool starts(const char *s, const char *with) { return strncmp(s, with, strlen(with)) == 0; }
 
-static void put_escaped(FILE *f, const char *s) {
+void html_text(FILE *f, const char *s) {
   for (; *s; s++) {
     const char *t = *s == '<' ? "&lt;" : *s == '>' ? "&gt;" : *s == '&' ? "&amp;" : *s == '"' ? "&quot;" : NULL;
-    if (t) fputs(t, f);
-    else fputc(*s, f);
+    if (t)
+      fputs(t, f);
+    else
+      fputc(*s, f);
   }
 }
 
@@ -91,7 +102,7 @@ static void put_marks(FILE *f, const Panel *p, const Mark *marks, int n) {
     if (!(tx >= 0 && tx <= 1 && ty >= 0 && ty <= 1)) continue;
     fprintf(f, "<a href=\"#%s\"><circle class=\"mark\" cx=\"%.1f\" cy=\"%.1f\" r=\"8\"><title>", marks[i].link,
             p->width * (p->left + tx * (p->right - p->left)), p->height * (1 - p->bottom - ty * (p->top - p->bottom)));
-    put_escaped(f, marks[i].text);
+    html_text(f, marks[i].text);
     fputs("</title></circle></a>\n", f);
   }
 }
@@ -109,14 +120,21 @@ int figures_inline(FILE *f, const char *dir, const Panel *p, int n, const Mark *
   fprintf(f, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n", p->width, p->height, p->name);
   for (s = body + 1; s < end;) {
     size_t read;
-    if (starts(s, "rgb(") && (read = put_color(f, s, n))) s += read;
-    else if (starts(s, "#ffffff")) fputs("var(--page)", f), s += 7;
+    if (starts(s, "rgb(") && (read = put_color(f, s, n)))
+      s += read;
+    else if (starts(s, "#ffffff"))
+      fputs("var(--page)", f), s += 7;
     // Two drawings in one page must not share ids.
-    else if (starts(s, " id=\"")) fprintf(f, " id=\"%s-", p->name), s += 5;
-    else if (starts(s, " id='")) fprintf(f, " id='%s-", p->name), s += 5;
-    else if (starts(s, "xlink:href='#")) fprintf(f, "href='#%s-", p->name), s += 13;
-    else if (starts(s, "url(#")) fprintf(f, "url(#%s-", p->name), s += 5;
-    else fputc(*s++, f);
+    else if (starts(s, " id=\""))
+      fprintf(f, " id=\"%s-", p->name), s += 5;
+    else if (starts(s, " id='"))
+      fprintf(f, " id='%s-", p->name), s += 5;
+    else if (starts(s, "xlink:href='#"))
+      fprintf(f, "href='#%s-", p->name), s += 13;
+    else if (starts(s, "url(#"))
+      fprintf(f, "url(#%s-", p->name), s += 5;
+    else
+      fputc(*s++, f);
   }
   put_marks(f, p, marks, n_marks);
   fputs("</svg>\n", f);

@@ -2,7 +2,8 @@
 //
 // In: the number of a resample and of a stratum (a budget). Out: which runs it draws, with replacement. The
 // invariant: a pure function of these numbers, so intervals do not depend on threads, order or other strata.
-// Reference: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 6 (resampling) and 13 (percentile intervals).
+// Reference: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 6 (resampling) and 13 (percentile
+// intervals).
 #include "fit.h"
 #include <math.h>
 #include <stdlib.h>

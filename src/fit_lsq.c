@@ -1,8 +1,8 @@
 // fit_lsq.c: linear least squares for a handful of coefficients.
 //
-// In: a design matrix X [n][p] and targets y [n]. Out: the coefficients, the residual sum of squares, and the diagonal of
-// (X'X)^-1 for standard errors. Householder QR (Golub & Van Loan, Matrix Computations, alg. 5.3.2), so the condition number
-// enters once and not squared as with normal equations. In plain serial C, and not LAPACK, because the bootstrap
+// In: a design matrix X [n][p] and targets y [n]. Out: the coefficients, the residual sum of squares, and the diagonal
+// of (X'X)^-1 for standard errors. Householder QR (Golub & Van Loan, Matrix Computations, alg. 5.3.2), so the condition
+// number enters once and not squared as with normal equations. In plain serial C, and not LAPACK, because the bootstrap
 // needs the same bits for any number of BLAS threads, on problems of ten rows and three columns.
 #include "fit.h"
 #include <assert.h>

@@ -1,22 +1,27 @@
 // fit_parabola.c: Approach 2 of Hoffmann et al. 2022 (section 3.2): IsoFLOP profiles.
 //
-// In: points grouped by budget. Out: for each budget a parabola L(ln N) through its final losses, the vertex (N_opt, D_opt,
-// loss) and how well the parabola holds; through the vertices the power laws N_opt = k C^a and D_opt = k' C^b; for all of
-// it 10th and 90th percentiles. The invariant: a vertex that the sampled sizes do not bracket never enters a law.
+// In: points grouped by budget. Out: for each budget a parabola L(ln N) through its final losses, the vertex (N_opt,
+// D_opt, loss) and how well the parabola holds; through the vertices the power laws N_opt = k C^a and D_opt = k' C^b;
+// for all of it 10th and 90th percentiles. The invariant: a vertex that the sampled sizes do not bracket never enters a
+// law.
 //
-// Bootstrap: the sizes of a budget are chosen, not sampled, so they stay, and the runs' residuals are resampled with replacement within
-// each budget (Efron & Tibshirani 1993, section 9.4). Drawing the runs themselves makes intervals of `a` 1.6 times too wide at
-// seven runs a budget, since it now and then draws one side of a valley only.
+// Bootstrap: the sizes of a budget are chosen, not sampled, so they stay, and the runs' residuals are resampled with
+// replacement within each budget (Efron & Tibshirani 1993, section 9.4). Drawing the runs themselves makes intervals of
+// `a` 1.6 times too wide at seven runs a budget, since it now and then draws one side of a valley only.
 //
-// The vertex is biased when alpha != beta, more on wide grids (the valley is not a parabola): the cubic term's t-value shows it.
+// The vertex is biased when alpha != beta, more on wide grids (the valley is not a parabola): the cubic term's t-value
+// shows it.
 #include "fit.h"
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
 const char *const valley_flag_text[] = {
-    [VALLEY_OK] = "", [VALLEY_FEW] = "too few sizes", [VALLEY_FLAT] = "no minimum",
-    [VALLEY_OUTSIDE] = "minimum outside the sampled sizes", [VALLEY_EDGE] = "minimum at the edge of the sampled sizes",
+    [VALLEY_OK] = "",
+    [VALLEY_FEW] = "too few sizes",
+    [VALLEY_FLAT] = "no minimum",
+    [VALLEY_OUTSIDE] = "minimum outside the sampled sizes",
+    [VALLEY_EDGE] = "minimum at the edge of the sampled sizes",
 };
 
 bool parabola_fit(Parabola *q, int n, const double *x, const double *y) {
@@ -40,7 +45,10 @@ double parabola_at(const Parabola *q, double x) {
 static double vertex(const Parabola *q) { return q->x0 - q->c[1] / (2 * q->c[2]); }
 
 // The used points of a valley, x = ln N ascending, y = loss.
-typedef struct Sample { int n; double x[MAX_VALLEY_RUNS], y[MAX_VALLEY_RUNS]; } Sample;
+typedef struct Sample {
+  int n;
+  double x[MAX_VALLEY_RUNS], y[MAX_VALLEY_RUNS];
+} Sample;
 
 static int distinct(const Sample *s) {
   int n = 0;
@@ -76,8 +84,8 @@ static double cubic_t(const Sample *s, double x0) {
   return c[3] / sqrt(var[3] * rss / (s->n - 4));
 }
 
-// How the tokens of a budget fall with N: ln D as a parabola in ln N. Exact for C = 6ND; for exact FLOPs, where the cost of a
-// token is no power of N, it follows the family's shapes.
+// How the tokens of a budget fall with N: ln D as a parabola in ln N. Exact for C = 6ND; for exact FLOPs, where the
+// cost of a token is no power of N, it follows the family's shapes.
 static bool tokens_fit(Parabola *q, const Points *ps, const Valley *v) {
   double x[MAX_VALLEY_RUNS], y[MAX_VALLEY_RUNS];
   int n = 0;
@@ -130,8 +138,8 @@ static void valley_resample(Sample *out, const Valley *v, const Sample *s, doubl
     out->y[j] = parabola_at(&v->q, s->x[j]) + scale * (s->y[pick[j]] - parabola_at(&v->q, s->x[pick[j]]));
 }
 
-// Three coefficients have taken their share of the residuals: n / (n - 3) gives it back. Where runs that differ by seed alone
-// scatter more than the residuals do (few sizes, a lucky draw), that scatter is the noise.
+// Three coefficients have taken their share of the residuals: n / (n - 3) gives it back. Where runs that differ by seed
+// alone scatter more than the residuals do (few sizes, a lucky draw), that scatter is the noise.
 static double residual_scale(const Valley *v, const Points *ps) {
   double sd = ps->seed_cells >= 3 ? fmax(v->sd, ps->seed_sd) : v->sd, rms = sqrt(v->q.rss / v->runs);
   return rms > 0 ? sd / rms : 1;
@@ -180,7 +188,8 @@ Interval law_at(const PowerLaw *l, double C) {
   return bootstrap_interval(value, t, RESAMPLES);
 }
 
-static void iso_bootstrap(IsoFit *f, const Sample *samples, const Points *ps, int resamples, double (*draws)[3][RESAMPLES]) {
+static void iso_bootstrap(IsoFit *f, const Sample *samples, const Points *ps, int resamples,
+                          double (*draws)[3][RESAMPLES]) {
   for (int r = 0; r < resamples; r++) {
     double log_n[MAX_VALLEYS], log_d[MAX_VALLEYS];
     for (int i = 0; i < f->n; i++) {
@@ -194,7 +203,8 @@ static void iso_bootstrap(IsoFit *f, const Sample *samples, const Points *ps, in
       draws[i][0][r] = vertex(&q);
       draws[i][1][r] = parabola_at(&tokens, vertex(&q));
       draws[i][2][r] = parabola_at(&q, vertex(&q));
-      // A vertex thrown far out by an unlucky draw is no estimate that would have been reported: the same rule as for the data.
+      // A vertex thrown far out by an unlucky draw is no estimate that would have been reported: the same rule as for
+      // the data.
       if (v->flag != VALLEY_OK || vertex(&q) < log(v->lo) || vertex(&q) > log(v->hi)) continue;
       log_n[i] = draws[i][0][r], log_d[i] = draws[i][1][r];
     }

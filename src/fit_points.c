@@ -1,8 +1,8 @@
 // fit_points.c: from records to points (C, N, D, L) under one convention of counting.
 //
-// In: the records of a study. Out: one Point a record, ordered by (budget, N, seed, id), with those that no fit may use marked
-// and the reason kept; the budgets; the spread between seeds. The invariant: no record is dropped silently.
-// What counts as N moves the exponent more than anything else (Porian et al. 2024), hence the list of conventions.
+// In: the records of a study. Out: one Point a record, ordered by (budget, N, seed, id), with those that no fit may use
+// marked and the reason kept; the budgets; the spread between seeds. The invariant: no record is dropped silently. What
+// counts as N moves the exponent more than anything else (Porian et al. 2024), hence the list of conventions.
 #include "fit.h"
 #include <math.h>
 #include <stdlib.h>
@@ -34,7 +34,8 @@ static void point_check(Point *p) {
   else if (!isfinite(p->L) || p->L <= 0)
     snprintf(p->why_not, sizeof p->why_not, "held-out loss is %g, expected a positive number", p->L);
   else if (!(p->N > 0 && p->D > 0 && p->C > 0 && isfinite(p->N * p->D * p->C)))
-    snprintf(p->why_not, sizeof p->why_not, "parameters %g, tokens %g, FLOPs %g: expected positive numbers", p->N, p->D, p->C);
+    snprintf(p->why_not, sizeof p->why_not, "parameters %g, tokens %g, FLOPs %g: expected positive numbers", p->N, p->D,
+             p->C);
   else
     p->used = true;
 }
@@ -55,7 +56,8 @@ static void points_seed_noise(Points *ps) {
     double mean = 0, m2 = 0;
     int n = 0;
     for (j = i; j < ps->n && ps->p[j].budget == ps->p[i].budget && ps->p[j].N == ps->p[i].N &&
-                ps->p[j].run->cfg.n_layers == ps->p[i].run->cfg.n_layers && ps->p[j].D == ps->p[i].D; j++) {
+                ps->p[j].run->cfg.n_layers == ps->p[i].run->cfg.n_layers && ps->p[j].D == ps->p[i].D;
+         j++) {
       if (!ps->p[j].used) continue;
       double d = ps->p[j].L - mean;
       mean += d / ++n;
@@ -73,7 +75,8 @@ int points_make(Points *ps, const Records *rs, const Convention *cv, Err *e) {
   for (int i = 0; i < rs->n; i++) {
     const Record *r = &rs->r[i];
     Point *p = &ps->p[i];
-    *p = (Point){.run = r, .N = cv->nonemb ? r->params.nonemb : r->params.total, .D = r->tokens, .L = r->val_loss, .budget = -1};
+    *p = (Point){
+        .run = r, .N = cv->nonemb ? r->params.nonemb : r->params.total, .D = r->tokens, .L = r->val_loss, .budget = -1};
     p->C = flops_per_token(r, cv) * p->D;
     p->repeats = r->epochs > 1;
     point_check(p);

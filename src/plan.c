@@ -1,6 +1,9 @@
-// plan.c: a study's cells. In: budgets, a range of sizes, the family of shapes. Out: resolved configs, their costs, a table.
-// Invariant: every cell's exact FLOPs lie within 1 % of its budget; the plan is a function of the study and the corpus alone.
-// Reference: Hoffmann et al. 2022, section 3.2 (IsoFLOP profiles): several sizes N a budget C, each with D set by C and N.
+// plan.c: a study's cells. In: budgets, a range of sizes, the family of shapes. Out: resolved configs, their costs, a
+// table.
+// Invariant: every cell's exact FLOPs lie within 1 % of its budget; the plan is a function of the study and the
+// corpus alone.
+// Reference: Hoffmann et al. 2022, section 3.2 (IsoFLOP profiles): several sizes N a budget C, each with D set by C
+// and N.
 #include "plan.h"
 #include "kernels.h"
 #include "model.h"
@@ -22,8 +25,8 @@ static void range_of(const NumList *l, int b, double *lo, double *hi) {
   *hi = l->v[i + 1];
 }
 
-// Picks at most `want` of the n candidates, whose coordinates x are ascending: the ones nearest to a log-even grid from the first
-// to the last, all distinct. picked[] ascending; returns how many.
+// Picks at most `want` of the n candidates, whose coordinates x are ascending: the ones nearest to a log-even grid
+// from the first to the last, all distinct. picked[] ascending; returns how many.
 static int pick_even(const double *x, int n, int want, int *picked) {
   if (want >= n) {
     for (int i = 0; i < n; i++) picked[i] = i;
@@ -82,7 +85,8 @@ static int cell_make(Cell *cell, const Config *study, double budget, int member,
 int plan_make(Plan *p, const Config *study, uint64_t corpus_hash, double corpus_train_tokens, Err *e) {
   *p = (Plan){0};
   if (config_check(study, e)) return e->code;
-  if (study->tokens != 0) return fail(e, E_CONFIG, "tokens = %.0f: a study sets budgets, and they set tokens", study->tokens);
+  if (study->tokens != 0)
+    return fail(e, E_CONFIG, "tokens = %.0f: a study sets budgets, and they set tokens", study->tokens);
   double most = 0;
   for (int b = 0; b < study->budgets.n; b++) most += study->seeds.v[study->seeds.n == 1 ? 0 : b];
   p->cells = mem_new((size_t)most * (size_t)study->sizes_per_budget * sizeof(Cell), "plan", e);
@@ -118,12 +122,12 @@ void plan_free(Plan *p) {
 // ---- What they cost -------------------------------------------------------------------------------------
 
 static bool same_cost(const Config *a, const Config *b) {
-  return a->d_model == b->d_model && a->n_layers == b->n_layers && a->n_heads == b->n_heads && a->seq_len == b->seq_len &&
-         a->batch_tokens == b->batch_tokens;  // the rest is common to a study
+  return a->d_model == b->d_model && a->n_layers == b->n_layers && a->n_heads == b->n_heads &&
+         a->seq_len == b->seq_len && a->batch_tokens == b->batch_tokens;  // the rest is common to a study
 }
 
-// Seconds of a training step, and of the forward pass of one held-out token: the least of a few, for other programs only
-// ever add to them.
+// Seconds of a training step, and of the forward pass of one held-out token: the least of a few, for other programs
+// only ever add to them.
 static void measure(Model *m, const uint8_t *rows, double *step, double *forward) {
   enum { REPEAT = 5 };
   static const double ENOUGH = 0.05;  // seconds after which no more repeats are made
@@ -203,7 +207,8 @@ const char *plan_duration(double seconds) {
   return text;
 }
 
-// What stays of a run (parameters, curve, record), and what it holds while it runs: a checkpoint with both moments, twice.
+// What stays of a run (parameters, curve, record), and what it holds while it runs: a checkpoint with both moments,
+// twice.
 static double disk_kept(const Cell *c) { return 4 * c->params + 16e3; }
 static double disk_running(const Cell *c) { return 2 * 12 * c->params + 16e3; }
 
@@ -216,8 +221,8 @@ void plan_print(const Plan *p, int workers, FILE *f) {
   double flops = 0, seconds = 0, bytes = 0, kept = 0, running = 0, epochs = 0;
   fprintf(f, "%-16s %9s %4s %2s %2s %4s %10s %9s %10s %10s", "run_id", "budget", "d", "L", "H", "seed", "N", "embeds",
           "attn+norm", "ffn");
-  fprintf(f, " %7s %11s %6s %6s %6s %10s %6s %8s %7s %7s\n", "D/N", "D", "steps", "batch", "lr", "FLOPs", "epochs", "seconds",
-          "mem MB", "disk MB");
+  fprintf(f, " %7s %11s %6s %6s %6s %10s %6s %8s %7s %7s\n", "D/N", "D", "steps", "batch", "lr", "FLOPs", "epochs",
+          "seconds", "mem MB", "disk MB");
   for (int i = 0; i < p->n; i++) {
     const Cell *c = &p->cells[i];
     const Config *g = &c->cfg;
@@ -225,7 +230,7 @@ void plan_print(const Plan *p, int workers, FILE *f) {
     if (i && g->budget != p->cells[i - 1].cfg.budget) fputc('\n', f);
     fprintf(f, "%-16s %9.3g %4d %2d %2d %4d %10.0f %9.0f %10.0f %10.0f", c->id, g->budget, g->d_model, g->n_layers,
             g->n_heads, g->seed, q.total, q.embed + q.head, q.attn + q.norm, q.ffn);
-    fprintf(f, " %7.1f %11.0f %6.0f %6d %6.4f %10.4g %6.2f %8.1f %7.1f %7.2f%s\n", g->tokens / q.total, g->tokens,
+    fprintf(f, " %7.1f %11.0f %6.0f %6d %6.4f %10.4g %6.2f %8.2f %7.1f %7.2f%s\n", g->tokens / q.total, g->tokens,
             g->tokens / g->batch_tokens, g->batch_tokens, g->lr, c->flops, c->epochs, c->seconds, c->bytes / 1e6,
             disk_kept(c) / 1e6, c->epochs > 1 ? "  repeats the corpus" : "");
     flops += c->flops;
@@ -244,5 +249,6 @@ void plan_print(const Plan *p, int workers, FILE *f) {
   fprintf(f, "\n%d runs, %.4g FLOPs, at most %.2f epochs of the corpus\n", p->n, flops, epochs);
   fprintf(f, "%s of one core; ", plan_duration(seconds));
   fprintf(f, "%s on %d worker%s; ", plan_duration(span), workers, workers == 1 ? "" : "s");
-  fprintf(f, "at most %.1f MB of memory and %.1f MB of disk\n", workers * bytes / 1e6, (kept + workers * running) / 1e6);
+  fprintf(f, "at most %.1f MB of memory and %.1f MB of disk\n", workers * bytes / 1e6,
+          (kept + workers * running) / 1e6);
 }

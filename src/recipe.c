@@ -7,8 +7,10 @@ int recipe_resolve(Config *c, Err *e) {
   if (c->tokens <= 0 && c->budget <= 0) return fail(e, E_CONFIG, "neither tokens nor budget is set: give one of them");
   const double wanted = c->tokens > 0 ? c->tokens : c->budget / per_token;
 
+  // The batch grows with the root of the compute: about 5,000 steps at the optimal size whatever the budget, and one batch for
+  // all sizes of a budget, so that rounding to whole sequences puts no steps into a valley.
   if (c->batch_tokens == 0) {
-    double sequences = wanted / 5000 / c->seq_len;
+    const double sequences = sqrt(wanted * per_token / 1e11) * 128 / c->seq_len;
     c->batch_tokens = c->seq_len * (int)fmax(1, fmin(round(sequences), 256));
   }
   if (c->lr == 0) c->lr = fmin(0.0086 * pow(N / 41e3, -0.27), 0.012);

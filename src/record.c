@@ -1,6 +1,7 @@
-// record.c: runs as files. In: a Record. Out: run.ini, and the same Record back from it, bit for bit; runs.csv for all.
-// Invariant: a run.ini that reads without error is exactly what some record_write wrote: a checksum ends it. Tables that
-// span runs are derived from these files and can be rebuilt at any time.
+// record.c: runs as files. In: a Record. Out: run.ini, and the same Record back from it, bit for bit; runs.csv for
+// all.
+// Invariant: a run.ini that reads without error is exactly what some record_write wrote: a checksum ends it. Tables
+// that span runs are derived from these files and can be rebuilt at any time.
 #include "record.h"
 #include <assert.h>
 #include <dirent.h>

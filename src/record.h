@@ -1,4 +1,5 @@
-// record.h: what is kept of a run. runs/<id>/run.ini (resolved config + provenance + result) and curve.tsv; runs.csv is derived.
+// record.h: what is kept of a run. runs/<id>/run.ini (resolved config + provenance + result) and curve.tsv; runs.csv
+// is derived.
 #ifndef ISOFLOP_RECORD_H
 #define ISOFLOP_RECORD_H
 #include "config.h"
@@ -27,8 +28,8 @@ typedef struct Record {
 
 // Written whole or not at all; E_IO.
 int record_write(const char *path, const Record *r, Err *e);
-// Every field back, bit for bit. E_RECORD when damaged (a key missing, unknown or out of range, or the checksum in the last
-// line does not match), E_IO when unreadable.
+// Every field back, bit for bit. E_RECORD when damaged (a key missing, unknown or out of range, or the checksum in
+// the last line does not match), E_IO when unreadable.
 int record_read(const char *path, Record *r, Err *e);
 
 typedef struct Records { int n; Record *r; int n_bad; char first_bad[512]; } Records;

@@ -1,42 +1,54 @@
 // report.c: one HTML page of a study: `isoflop report DIR`.
 //
-// In: DIR/runs/*/run.ini. Out: what `isoflop fit` writes, DIR/figures, and DIR/report.html, which holds its drawings, needs no
-// network and no script, follows light and dark, and prints. The invariant: every point of a figure links to its row in the
-// table of runs, and every number of the page stands in a CSV at full precision. Bytes depend on the records alone.
+// In: DIR/runs/*/run.ini. Out: what `isoflop fit` writes, DIR/figures, and DIR/report.html, which holds its drawings,
+// needs no network and no script, follows light and dark, and prints. The invariant: every point of a figure links to
+// its row in the table of runs, and every number of the page stands in a CSV at full precision. Bytes depend on the
+// records alone.
 #include "figures.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+// clang-format off
 static const char style[] =
-    "*{box-sizing:border-box}body{margin:0 auto;max-width:1180px;padding:2.2rem 1.2rem 4rem;background:var(--page);color:var(--ink);"
-    "font:16px/1.55 system-ui,'Segoe UI','DejaVu Sans',sans-serif}\n"
-    "h1{font-size:1.75rem;line-height:1.2;margin:0 0 .3rem}h2{font-size:1.2rem;margin:2.6rem 0 .6rem}p{max-width:46rem}\n"
-    ".sub,.note,caption,figcaption{color:var(--soft);font-size:.88rem}.lead{font-size:1.06rem}a{color:var(--link)}\n"
-    "figure{margin:1.2rem 0}figure svg{display:block;width:100%;height:auto;overflow:visible}svg text{font-family:inherit}\n"
-    ".pair{display:grid;grid-template-columns:1fr 1fr;gap:1rem;margin:1.4rem 0 .8rem}@media(max-width:760px){.pair{grid-template-columns:1fr}}\n"
-    ".mark{fill:transparent;stroke:none}a:hover .mark,a:focus .mark{stroke:var(--ink);stroke-width:1.6}\n"
-    ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.81rem;font-variant-numeric:tabular-nums;width:100%}\n"
-    "th,td{padding:.26rem .5rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--grid)}th{font-weight:600;border-bottom-color:var(--axis)}\n"
-    "td.l,th.l{text-align:left}td.w{white-space:normal;text-align:left}tr.off td{color:var(--soft)}tr:target td{background:var(--band)}\n"
+    "*{box-sizing:border-box}\n"
+    "body{margin:0 auto;max-width:1180px;padding:2.2rem 1.2rem 4rem;background:var(--page);color:var(--ink)}\n"
+    "body{font:16px/1.55 system-ui,'Segoe UI','DejaVu Sans',sans-serif}\n"
+    "h1{font-size:1.75rem;line-height:1.2;margin:0 0 .3rem}\n"
+    "h2{font-size:1.2rem;margin:2.6rem 0 .6rem}\n"
+    "p{max-width:46rem}a{color:var(--link)}.lead{font-size:1.06rem}\n"
+    ".sub,.note,caption,figcaption{color:var(--soft);font-size:.88rem}\n"
+    "figure{margin:1.2rem 0}svg text{font-family:inherit}\n"
+    "figure svg{display:block;width:100%;height:auto;overflow:visible}\n"
+    ".pair{display:grid;grid-template-columns:1fr 1fr;gap:1rem;margin:1.4rem 0 .8rem}\n"
+    "@media screen and (max-width:760px){.pair{grid-template-columns:1fr}}\n"
+    ".mark{fill:transparent;stroke:none}\n"
+    "a:hover .mark,a:focus .mark{stroke:var(--ink);stroke-width:1.6}\n"
+    ".scroll{overflow-x:auto}\n"
+    "table{border-collapse:collapse;font-size:.81rem;font-variant-numeric:tabular-nums;width:100%}\n"
+    "caption{text-align:left;padding-bottom:.4rem;white-space:normal}\n"
+    "th,td{padding:.26rem .5rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--grid)}\n"
+    "th{font-weight:600;border-bottom-color:var(--axis)}\n"
+    "td.l,th.l{text-align:left}td.w{white-space:normal;text-align:left}\n"
+    "tr.off td{color:var(--soft)}tr:target td{background:var(--band)}\n"
     ".dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.45em}\n"
-    "code,pre{font-family:ui-monospace,'DejaVu Sans Mono',monospace;font-size:.86em}pre{background:var(--band);padding:.8rem 1rem;overflow-x:auto;border-radius:4px}\n"
-    "caption{text-align:left;padding-bottom:.4rem;white-space:normal}dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.2rem;font-size:.9rem}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}\n"
-    "@media print{body{max-width:none;padding:0;font-size:10.5pt}h2{break-after:avoid}figure,tr{break-inside:avoid}.scroll{overflow:visible}"
-    "table{font-size:7.2pt}th,td{padding:.12rem .3rem}thead{display:table-header-group}pre{white-space:pre-wrap}}\n";
-
-static void put_text(FILE *f, const char *s) {
-  for (; *s; s++) {
-    const char *t = *s == '<' ? "&lt;" : *s == '>' ? "&gt;" : *s == '&' ? "&amp;" : *s == '"' ? "&quot;" : NULL;
-    if (t) fputs(t, f);
-    else fputc(*s, f);
-  }
-}
+    "code,pre{font-family:ui-monospace,'DejaVu Sans Mono',monospace;font-size:.86em}\n"
+    "pre{background:var(--band);padding:.8rem 1rem;overflow-x:auto;border-radius:4px}\n"
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.2rem;font-size:.9rem}\n"
+    "dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}\n"
+    "@media print{\n"
+    "body{max-width:none;padding:0;font-size:10.5pt}.lead{max-width:none}h2{break-after:avoid}\n"
+    "svg,tr,pre,.pair{break-inside:avoid}figure svg{max-height:9.5cm}.scroll{overflow:visible}\n"
+    "table{font-size:7.2pt}th,td{padding:.12rem .3rem}thead{display:table-header-group}pre{white-space:pre-wrap}\n"
+    "}\n";
+// clang-format on
 
 static void put_theme(FILE *f, const char *selector, bool dark, int n) {
   static const char *const names[] = {"page", "ink", "soft", "axis", "grid", "paper", "band", "link"};
-  static const char *const light[] = {"#ffffff", "#20242a", "#5c646d", "#70777f", "#e3e6ea", "#8a9199", "#e6ecf4", "#1a5fa8"};
-  static const char *const night[] = {"#15181c", "#e6e8eb", "#a3abb4", "#8a9199", "#2b3036", "#8a9199", "#26303c", "#7db4f0"};
+  static const char *const light[] = {"#ffffff", "#20242a", "#5c646d", "#70777f",
+                                      "#e3e6ea", "#8a9199", "#e6ecf4", "#1a5fa8"};
+  static const char *const night[] = {"#15181c", "#e6e8eb", "#a3abb4", "#8a9199",
+                                      "#2b3036", "#8a9199", "#26303c", "#7db4f0"};
   fprintf(f, "%s{", selector);
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) fprintf(f, "--%s:%s;", names[i], (dark ? night : light)[i]);
   for (int i = 0; i < n; i++) {
@@ -48,8 +60,10 @@ static void put_theme(FILE *f, const char *selector, bool dark, int n) {
 }
 
 static void put_head(FILE *f, int budgets) {
-  fputs("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n"
-        "<meta name=\"color-scheme\" content=\"light dark\"><title>IsoFLOP study</title>\n<style>\n", f);
+  fputs("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+        "content=\"width=device-width\">\n"
+        "<meta name=\"color-scheme\" content=\"light dark\"><title>IsoFLOP study</title>\n<style>\n",
+        f);
   put_theme(f, ":root", false, budgets);
   fputs("\n@media screen and (prefers-color-scheme:dark){", f);
   put_theme(f, ":root", true, budgets);
@@ -67,7 +81,7 @@ static void put_distinct(FILE *f, const Records *rs, GetText get) {
     for (int j = 0; j < i && !seen; j++) seen = !strcmp(get(&rs->r[j]), get(&rs->r[i]));
     if (seen) continue;
     fputs(n++ ? "; " : "", f);
-    put_text(f, *get(&rs->r[i]) ? get(&rs->r[i]) : "unknown");
+    html_text(f, *get(&rs->r[i]) ? get(&rs->r[i]) : "unknown");
   }
 }
 static const char *get_corpus(const Record *r) { return r->corpus_name; }
@@ -91,22 +105,33 @@ static void put_summary(FILE *f, const StudyFit *s) {
   }
   fputs("<h1>How large should the model be?</h1>\n<p class=\"sub\">IsoFLOP study on ", f);
   put_distinct(f, s->records, get_corpus);
-  fputs(" · after Hoffmann et al. 2022, <i>Training Compute-Optimal Large Language Models</i></p>\n<p class=\"lead\">", f);
-  fprintf(f, "%d transformer%s of %s to %s parameters %s trained from scratch", used, used == 1 ? "" : "s", text_count(n0), text_count(n1), used == 1 ? "was" : "were");
-  if (ps->n_budgets) fprintf(f, " at %d compute budget%s, %s to %s FLOPs", ps->n_budgets, ps->n_budgets == 1 ? "" : "s", text_budget(ps->budget[0]), text_budget(ps->budget[ps->n_budgets - 1]));
+  fputs(" · after Hoffmann et al. 2022, <i>Training Compute-Optimal Large Language Models</i></p>\n<p class=\"lead\">",
+        f);
+  fprintf(f, "%d transformer%s of %s to %s parameters %s trained from scratch", used, used == 1 ? "" : "s",
+          text_count(n0), text_count(n1), used == 1 ? "was" : "were");
+  if (ps->n_budgets)
+    fprintf(f, " at %d compute budget%s, %s to %s FLOPs", ps->n_budgets, ps->n_budgets == 1 ? "" : "s",
+            text_budget(ps->budget[0]), text_budget(ps->budget[ps->n_budgets - 1]));
   fputs(". ", f);
   if (a->iso.law) {
     const Interval *x = &a->iso.n_law.exponent, *y = &a->iso.d_law.exponent;
-    fprintf(f, "The best number of parameters grew as <b>C<sup>%.3f</sup></b> (10–90 %%: %.3f to %.3f) and the best number of tokens as "
-               "<b>C<sup>%.3f</sup></b> (%.3f to %.3f). The paper, at a billion times the compute, found .49 (.462 to .534) and .51 (.483 to .529) by the same "
-               "method. ", x->value, x->p10, x->p90, y->value, y->p10, y->p90);
-    fprintf(f, "At %s FLOPs the best model has %s parameters and reads %s tokens, %.0f for each parameter. ", text_budget(top->budget),
-            text_count(top->n_opt.value), text_count(top->d_opt.value), top->ratio.value);
+    fprintf(f,
+            "The best number of parameters grew as <b>C<sup>%.3f</sup></b> (10–90 %%: %.3f to %.3f) and the best "
+            "number of tokens as "
+            "<b>C<sup>%.3f</sup></b> (%.3f to %.3f). The paper, at 6e18 to 3e21 FLOPs, found .49 (.462 to "
+            ".534) and .51 (.483 to .529) by the same "
+            "method. ",
+            x->value, x->p10, x->p90, y->value, y->p10, y->p90);
+    fprintf(f, "At %s FLOPs the best model has %s parameters and reads %s tokens, %.0f for each parameter. ",
+            text_budget(top->budget), text_count(top->n_opt.value), text_count(top->d_opt.value), top->ratio.value);
   } else {
     fputs("No power law yet: it needs at least two budgets whose minimum lies inside the sampled sizes. ", f);
   }
-  if (fitted > inside) fprintf(f, "Of %d valleys, %d %s no minimum well inside the sampled sizes and %s left out of the laws. ", fitted, fitted - inside, fitted - inside == 1 ? "has" : "have", fitted - inside == 1 ? "is" : "are");
-  if (ps->n > used) fprintf(f, "<a href=\"#excluded\">%d run%s excluded</a>. ", ps->n - used, ps->n - used == 1 ? " is" : "s are");
+  if (fitted > inside)
+    fprintf(f, "Of %d valleys, %d %s no minimum well inside the sampled sizes and %s left out of the laws. ", fitted,
+            fitted - inside, fitted - inside == 1 ? "has" : "have", fitted - inside == 1 ? "is" : "are");
+  if (ps->n > used)
+    fprintf(f, "<a href=\"#excluded\">%d run%s excluded</a>. ", ps->n - used, ps->n - used == 1 ? " is" : "s are");
   fputs("</p>\n", f);
 }
 
@@ -120,9 +145,10 @@ static int run_marks(const Analysis *a, Mark *m) {
     Mark *k = &m[n++];
     *k = (Mark){.x = p->N, .y = p->L};
     snprintf(k->link, sizeof k->link, "run-%s", p->run->id);
-    snprintf(k->text, sizeof k->text, "run %s\n%s FLOPs, %s parameters, %s tokens\n%d wide, %d layers, seed %d\nloss %.4f%s", p->run->id,
-             text_budget(a->points.budget[p->budget]), text_count(p->N), text_count(p->D), p->run->cfg.d_model, p->run->cfg.n_layers, p->run->cfg.seed, p->L,
-             p->repeats ? "\nover one epoch" : "");
+    snprintf(k->text, sizeof k->text,
+             "run %s\n%s FLOPs, %s parameters, %s tokens\n%d wide, %d layers, seed %d\nloss %.4f%s", p->run->id,
+             text_budget(a->points.budget[p->budget]), text_count(p->N), text_count(p->D), p->run->cfg.d_model,
+             p->run->cfg.n_layers, p->run->cfg.seed, p->L, p->repeats ? "\nover one epoch" : "");
   }
   return n;
 }
@@ -136,8 +162,9 @@ static int vertex_marks(const Analysis *a, Mark *m, bool params) {
     Mark *k = &m[n++];
     *k = (Mark){.x = v->C, .y = q->value};
     snprintf(k->link, sizeof k->link, "budget-%d", i);
-    snprintf(k->text, sizeof k->text, "%s FLOPs: %s %s\n10-90 %%: %s to %s%s%s", text_budget(v->budget), text_count(q->value), params ? "parameters" : "tokens",
-             text_count(q->p10), text_count(q->p90), v->flag ? "\nleft out: " : "", valley_flag_text[v->flag]);
+    snprintf(k->text, sizeof k->text, "%s FLOPs: %s %s\n10-90 %%: %s to %s%s%s", text_budget(v->budget),
+             text_count(q->value), params ? "parameters" : "tokens", text_count(q->p10), text_count(q->p90),
+             v->flag ? "\nleft out: " : "", valley_flag_text[v->flag]);
   }
   return n;
 }
@@ -151,11 +178,17 @@ static int put_figures(FILE *f, const StudyFit *s, const char *dir, const Panel 
   fputs("<div class=\"pair\">\n", f);
   for (int j = 0; j < 2; j++)
     if (figures_inline(f, dir, &p[j ? PANEL_TOKENS : PANEL_PARAMS], a->iso.n, m, vertex_marks(a, m, !j), e)) goto done;
-  fputs("</div>\n<figcaption>Above: final held-out loss against model size; each colour is one compute budget in training FLOPs, each point one run (open: more than one "
-        "epoch of the corpus; hover for its name, click for its row), each curve a parabola in log N, each star its minimum with its 10–90 % interval (white star: flagged, "
-        "left out). Below: the minima against compute, with the power law through them, its 10–90 % band, and its continuation to ten times the largest budget (dashed); dotted: the "
-        "paper’s slope. Files: <a href=\"figures/fig3.svg\">svg</a>, <a href=\"figures/fig3.png\">png</a>, data: <a href=\"figures/fig3_points.csv\">points</a>, "
-        "<a href=\"figures/fig3_curves.csv\">curves</a>, <a href=\"figures/fig3_vertices.csv\">minima</a>, <a href=\"figures/fig3_laws.csv\">laws</a>.</figcaption>\n</figure>\n", f);
+  fputs("</div>\n<figcaption>Above: final held-out loss against model size; each colour is one compute budget in "
+        "training FLOPs, each point one run (open: more than one "
+        "epoch of the corpus; hover for its name, click for its row), each curve a parabola in log N, each star its "
+        "minimum with its 10–90 % interval (white star: flagged, "
+        "left out). Below: the minima against compute, with the power law through them, its 10–90 % band, and its "
+        "continuation to ten times the largest budget (dashed); dotted: the "
+        "paper’s slope. Files: <a href=\"figures/fig3.svg\">svg</a>, <a href=\"figures/fig3.png\">png</a>, data: <a "
+        "href=\"figures/fig3_points.csv\">points</a>, "
+        "<a href=\"figures/fig3_curves.csv\">curves</a>, <a href=\"figures/fig3_vertices.csv\">minima</a>, <a "
+        "href=\"figures/fig3_laws.csv\">laws</a>.</figcaption>\n</figure>\n",
+        f);
 done:
   free(m);
   return e->code;
@@ -164,43 +197,70 @@ done:
 // ---- Tables ---------------------------------------------------------------------------------------------
 
 static void put_exponents(FILE *f, const StudyFit *s) {
-  fputs("<h2>Exponents</h2>\n<div class=\"scroll\"><table><caption>N<sub>opt</sub> = k C<sup>a</sup>, D<sub>opt</sub> = k′ C<sup>b</sup>, with 10th and 90th percentiles of "
-        "1,000 bootstrap resamples of the runs’ residuals within each budget. Full precision: <a href=\"fits.csv\">fits.csv</a>.</caption>\n"
-        "<thead><tr><th class=\"l\">Approach</th><th class=\"l\">Counting</th><th>a</th><th>10–90 %</th><th>b</th><th>10–90 %</th><th>R² (N, D)</th></tr></thead><tbody>\n", f);
+  fputs("<h2>Exponents</h2>\n<div class=\"scroll\"><table><caption>N<sub>opt</sub> = k C<sup>a</sup>, D<sub>opt</sub> "
+        "= k′ C<sup>b</sup>, with 10th and 90th percentiles of "
+        "1,000 bootstrap resamples of the runs’ residuals within each budget. Full precision: <a "
+        "href=\"fits.csv\">fits.csv</a>.</caption>\n"
+        "<thead><tr><th class=\"l\">Approach</th><th class=\"l\">Counting</th><th>a</th><th>10–90 "
+        "%</th><th>b</th><th>10–90 %</th><th>R² (N, D)</th></tr></thead><tbody>\n",
+        f);
   for (int i = 0; i < s->n; i++) {
     const IsoFit *x = &s->a[i].iso;
     if (!x->law) continue;
-    fprintf(f, "<tr><td class=\"l\">2 IsoFLOP</td><td class=\"l\">%s</td><td><b>%.3f</b></td><td>%.3f to %.3f</td><td><b>%.3f</b></td><td>%.3f to %.3f</td><td>%.4f, %.4f</td></tr>\n",
-            x->cv->title, x->n_law.exponent.value, x->n_law.exponent.p10, x->n_law.exponent.p90, x->d_law.exponent.value, x->d_law.exponent.p10, x->d_law.exponent.p90,
-            x->n_law.r2, x->d_law.r2);
+    fprintf(f,
+            "<tr><td class=\"l\">2 IsoFLOP</td><td class=\"l\">%s</td><td><b>%.3f</b></td><td>%.3f to "
+            "%.3f</td><td><b>%.3f</b></td><td>%.3f to %.3f</td><td>%.4f, %.4f</td></tr>\n",
+            x->cv->title, x->n_law.exponent.value, x->n_law.exponent.p10, x->n_law.exponent.p90,
+            x->d_law.exponent.value, x->d_law.exponent.p10, x->d_law.exponent.p90, x->n_law.r2, x->d_law.r2);
   }
-  fputs("<tr class=\"off\"><td class=\"l\">2 IsoFLOP</td><td class=\"l\">Hoffmann et al. 2022, Table 2</td><td>.49</td><td>.462 to .534</td><td>.51</td><td>.483 to .529</td><td></td></tr>\n"
-        "<tr class=\"off\"><td class=\"l\"></td><td class=\"l\">Kaplan et al. 2020</td><td>.73</td><td></td><td>.27</td><td></td><td></td></tr>\n</tbody></table></div>\n", f);
+  fputs("<tr class=\"off\"><td class=\"l\">2 IsoFLOP</td><td class=\"l\">Hoffmann et al. 2022, Table "
+        "2</td><td>.49</td><td>.462 to .534</td><td>.51</td><td>.483 to .529</td><td></td></tr>\n"
+        "<tr class=\"off\"><td class=\"l\"></td><td class=\"l\">Kaplan et al. "
+        "2020</td><td>.73</td><td></td><td>.27</td><td></td><td></td></tr>\n</tbody></table></div>\n",
+        f);
 }
 
 static void put_budgets(FILE *f, const Analysis *a) {
-  fputs("<h2>Budgets</h2>\n<div class=\"scroll\"><table><caption>The minimum of each valley; D/N in tokens per parameter. Residual: sd of the runs about their parabola. Cubic: t-value of a cubic term; "
-        "beyond ±2 the valley leans and its vertex is biased. <a href=\"tables/budgets.csv\">budgets.csv</a></caption>\n"
-        "<thead><tr><th class=\"l\">FLOPs</th><th>runs</th><th>sizes</th><th>sampled</th><th>N<sub>opt</sub></th><th>10–90 %</th><th>D<sub>opt</sub></th><th>10–90 %</th>"
-        "<th>D/N</th><th>loss</th><th>R²</th><th>residual</th><th>cubic</th><th class=\"l\">flag</th></tr></thead><tbody>\n", f);
+  fputs(
+      "<h2>Budgets</h2>\n<div class=\"scroll\"><table><caption>The minimum of each valley; D/N in tokens per "
+      "parameter. Residual: sd of the runs about their parabola. Cubic: t-value of a cubic term; "
+      "beyond ±2 the valley leans and its vertex is biased. <a href=\"tables/budgets.csv\">budgets.csv</a></caption>\n"
+      "<thead><tr><th "
+      "class=\"l\">FLOPs</th><th>runs</th><th>sizes</th><th>sampled</th><th>N<sub>opt</sub></th><th>10–90 "
+      "%</th><th>D<sub>opt</sub></th><th>10–90 %</th>"
+      "<th>D/N</th><th>loss</th><th>R²</th><th>residual</th><th>cubic</th><th "
+      "class=\"l\">flag</th></tr></thead><tbody>\n",
+      f);
   for (int i = 0; i < a->iso.n; i++) {
     const Valley *v = &a->iso.v[i];
-    fprintf(f, "<tr id=\"budget-%d\"%s><td class=\"l\"><span class=\"dot\" style=\"background:var(--c%d)\"></span>%s</td><td>%d</td><td>%d</td>", i, v->flag ? " class=\"off\"" : "", i,
-            text_budget(v->budget), v->runs, v->sizes);
-    if (v->runs) fprintf(f, "<td>%s – %s</td>", text_count(v->lo), text_count(v->hi));
-    else fputs("<td></td>", f);
-    if (isnan(v->n_opt.value)) fputs("<td></td><td></td><td></td><td></td><td></td><td></td>", f);
+    fprintf(f,
+            "<tr id=\"budget-%d\"%s><td class=\"l\"><span class=\"dot\" "
+            "style=\"background:var(--c%d)\"></span>%s</td><td>%d</td><td>%d</td>",
+            i, v->flag ? " class=\"off\"" : "", i, text_budget(v->budget), v->runs, v->sizes);
+    if (v->runs)
+      fprintf(f, "<td>%s – %s</td>", text_count(v->lo), text_count(v->hi));
+    else
+      fputs("<td></td>", f);
+    if (isnan(v->n_opt.value))
+      fputs("<td></td><td></td><td></td><td></td><td></td><td></td>", f);
     else {
-      fprintf(f, "<td><b>%s</b></td><td>%s – %s</td><td>%s</td>", text_count(v->n_opt.value), text_count(v->n_opt.p10), text_count(v->n_opt.p90), text_count(v->d_opt.value));
-      fprintf(f, "<td>%s – %s</td><td>%.1f</td><td>%.4f</td>", text_count(v->d_opt.p10), text_count(v->d_opt.p90), v->ratio.value, v->loss.value);
+      fprintf(f, "<td><b>%s</b></td><td>%s – %s</td><td>%s</td>", text_count(v->n_opt.value), text_count(v->n_opt.p10),
+              text_count(v->n_opt.p90), text_count(v->d_opt.value));
+      fprintf(f, "<td>%s – %s</td><td>%.1f</td><td>%.4f</td>", text_count(v->d_opt.p10), text_count(v->d_opt.p90),
+              v->ratio.value, v->loss.value);
     }
-    if (isnan(v->r2)) fputs("<td></td><td></td><td></td>", f);
-    else fprintf(f, "<td>%.3f</td><td>%.4f</td><td>%+.1f</td>", v->r2, v->sd, v->t_cubic);
+    if (isnan(v->r2))
+      fputs("<td></td><td></td><td></td>", f);
+    else
+      fprintf(f, "<td>%.3f</td><td>%.4f</td><td>%+.1f</td>", v->r2, v->sd, v->t_cubic);
     fprintf(f, "<td class=\"l\">%s</td></tr>\n", valley_flag_text[v->flag]);
   }
   fputs("</tbody></table></div>\n", f);
   if (a->points.seed_cells)
-    fprintf(f, "<p class=\"note\">Seed noise: runs that differ by seed alone scatter by %.4f nats (sd, pooled over %d cell%s).</p>\n", a->points.seed_sd, a->points.seed_cells, a->points.seed_cells == 1 ? "" : "s");
+    fprintf(f,
+            "<p class=\"note\">Seed noise: runs that differ by seed alone scatter by %.4f nats (sd, pooled over %d "
+            "cell%s).</p>\n",
+            a->points.seed_sd, a->points.seed_cells, a->points.seed_cells == 1 ? "" : "s");
 }
 
 static void put_excluded(FILE *f, const StudyFit *s) {
@@ -208,35 +268,50 @@ static void put_excluded(FILE *f, const StudyFit *s) {
   int out = 0, repeats = 0;
   for (int i = 0; i < ps->n; i++) out += !ps->p[i].used, repeats += ps->p[i].used && ps->p[i].repeats;
   fputs("<h2 id=\"excluded\">What was left out, and why</h2>\n", f);
-  if (!out) fputs("<p>No run was excluded.</p>\n", f);
+  if (!out)
+    fputs("<p>No run was excluded.</p>\n", f);
   else {
-    fputs("<div class=\"scroll\"><table><caption><a href=\"tables/excluded.csv\">excluded.csv</a></caption><thead><tr><th class=\"l\">run</th><th>FLOPs</th><th>parameters</th><th class=\"l\">why</th></tr></thead><tbody>\n", f);
+    fputs("<div class=\"scroll\"><table><caption><a "
+          "href=\"tables/excluded.csv\">excluded.csv</a></caption><thead><tr><th "
+          "class=\"l\">run</th><th>FLOPs</th><th>parameters</th><th class=\"l\">why</th></tr></thead><tbody>\n",
+          f);
     for (int i = 0; i < ps->n; i++) {
       const Point *p = &ps->p[i];
       if (p->used) continue;
-      fprintf(f, "<tr><td class=\"l\"><a href=\"#run-%s\"><code>%s</code></a></td><td>%s</td><td>%s</td><td class=\"w\">", p->run->id, p->run->id, text_budget(p->run->cfg.budget), text_count(p->run->params.total));
-      put_text(f, p->why_not);
+      fprintf(f,
+              "<tr><td class=\"l\"><a href=\"#run-%s\"><code>%s</code></a></td><td>%s</td><td>%s</td><td class=\"w\">",
+              p->run->id, p->run->id, text_budget(p->run->cfg.budget), text_count(p->run->params.total));
+      html_text(f, p->why_not);
       fputs("</td></tr>\n", f);
     }
     fputs("</tbody></table></div>\n", f);
   }
-  if (repeats) fprintf(f, "<p>%d run%s saw more than one epoch of the corpus: used in the fits, drawn as open circles.</p>\n", repeats, repeats == 1 ? "" : "s");
+  if (repeats)
+    fprintf(f, "<p>%d run%s saw more than one epoch of the corpus: used in the fits, drawn as open circles.</p>\n",
+            repeats, repeats == 1 ? "" : "s");
   if (s->records->n_bad) {
     fprintf(f, "<p>%d record%s could not be read. The first: ", s->records->n_bad, s->records->n_bad == 1 ? "" : "s");
-    put_text(f, s->records->first_bad);
+    html_text(f, s->records->first_bad);
     fputs("</p>\n", f);
   }
 }
 
 static void put_runs(FILE *f, const Points *ps) {
-  fputs("<h2>All runs</h2>\n<div class=\"scroll\"><table><caption><a href=\"runs.csv\">runs.csv</a> has every column.</caption><thead><tr><th class=\"l\">run</th><th class=\"l\">status</th>"
-        "<th>FLOPs</th><th>width</th><th>layers</th><th>heads</th><th>parameters</th><th>tokens</th><th>steps</th><th>batch</th><th>rate</th><th>seed</th><th>epochs</th><th>loss</th><th>± se</th>"
-        "<th>train</th><th>seconds</th></tr></thead><tbody>\n", f);
+  fputs("<h2>All runs</h2>\n<div class=\"scroll\"><table><caption><a href=\"runs.csv\">runs.csv</a> has every "
+        "column.</caption><thead><tr><th class=\"l\">run</th><th class=\"l\">status</th>"
+        "<th>FLOPs</th><th>width</th><th>layers</th><th>heads</th><th>parameters</th><th>tokens</th><th>steps</"
+        "th><th>batch</th><th>rate</th><th>seed</th><th>epochs</th><th>loss</th><th>± se</th>"
+        "<th>train</th><th>seconds</th></tr></thead><tbody>\n",
+        f);
   for (int i = 0; i < ps->n; i++) {
     const Record *r = ps->p[i].run;
-    fprintf(f, "<tr id=\"run-%s\"%s><td class=\"l\"><code>%s</code></td><td class=\"l\">%s</td><td>%s</td>", r->id, ps->p[i].used ? "" : " class=\"off\"", r->id, r->status, text_budget(r->cfg.budget));
-    fprintf(f, "<td>%d</td><td>%d</td><td>%d</td><td>%s</td><td>%s</td><td>%d</td><td>%d</td><td>%.3g</td><td>%d</td><td>%.2f</td>", r->cfg.d_model, r->cfg.n_layers, r->cfg.n_heads,
-            text_count(r->params.total), text_count(r->tokens), r->steps, r->cfg.batch_tokens, r->cfg.lr, r->cfg.seed, r->epochs);
+    fprintf(f, "<tr id=\"run-%s\"%s><td class=\"l\"><code>%s</code></td><td class=\"l\">%s</td><td>%s</td>", r->id,
+            ps->p[i].used ? "" : " class=\"off\"", r->id, r->status, text_budget(r->cfg.budget));
+    fprintf(f,
+            "<td>%d</td><td>%d</td><td>%d</td><td>%s</td><td>%s</td><td>%d</td><td>%d</td><td>%.3g</td><td>%d</"
+            "td><td>%.2f</td>",
+            r->cfg.d_model, r->cfg.n_layers, r->cfg.n_heads, text_count(r->params.total), text_count(r->tokens),
+            r->steps, r->cfg.batch_tokens, r->cfg.lr, r->cfg.seed, r->epochs);
     const double loss[] = {r->val_loss, r->val_loss_se, r->train_loss};
     for (int j = 0; j < 3; j++) isfinite(loss[j]) ? fprintf(f, "<td>%.4f</td>", loss[j]) : fprintf(f, "<td>-</td>");
     fprintf(f, "<td>%.1f</td></tr>\n", r->seconds);
@@ -253,7 +328,11 @@ static void put_provenance(FILE *f, const StudyFit *s) {
     if (isfinite(r->seconds)) seconds += r->seconds;
   }
   fputs("<h2>Where it comes from</h2>\n<dl>\n", f);
-  const struct { const char *name; GetText get; } rows[] = {{"corpus", get_corpus}, {"corpus hash", get_hash}, {"processor", get_cpu}, {"kernels", get_kernels}, {"program", get_version}, {"compiler", get_compiler}};
+  const struct {
+    const char *name;
+    GetText get;
+  } rows[] = {{"corpus", get_corpus},   {"corpus hash", get_hash}, {"processor", get_cpu},
+              {"kernels", get_kernels}, {"program", get_version},  {"compiler", get_compiler}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     fprintf(f, "<dt>%s</dt><dd>", rows[i].name);
     put_distinct(f, s->records, rows[i].get);
@@ -264,9 +343,14 @@ static void put_provenance(FILE *f, const StudyFit *s) {
   for (int i = 0; i < ps->n && !example; i++)
     if (ps->p[i].used) example = &ps->p[i];
   if (!example) return;
-  fprintf(f, "<h2>Run one again</h2>\n<p>A record holds all that determines its run. In the study’s folder, with the run’s name from the table above, for instance <code>%s</code>:</p>\n"
-             "<pre>isoflop train --config runs/%s/run.ini --out again\ndiff runs/%s/run.ini again/run.ini</pre>\n"
-             "<p>The same program on the same kernels gives the same bytes, all but the seconds, for any number of threads.</p>\n", example->run->id, example->run->id, example->run->id);
+  fprintf(f,
+          "<h2>Run one again</h2>\n<p>A record holds all that determines its run. In the study’s folder, with the "
+          "run’s name from the table above, for instance <code>%s</code>:</p>\n"
+          "<pre>isoflop train --config runs/%s/run.ini --out again\ndiff runs/%s/run.ini again/run.ini</pre>\n"
+          "<p>The same program on the same kernels gives the same bytes, all but the seconds and the checksum over "
+          "them, for any number of "
+          "threads.</p>\n",
+          example->run->id, example->run->id, example->run->id);
 }
 
 // ---- The page -------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
-// sweep.c: see sweep.h. In: a plan and a study folder. Out: a record of every cell, runs.csv, lines or a live line for people.
-// Invariant: a cell is run by one process at a time, and once it has a finished or diverged record never again. The sweep itself
-// keeps no state: what is done is what has a record, so it may die at any moment.
+// sweep.c: see sweep.h. In: a plan and a study folder. Out: a record of every cell, runs.csv, lines or a live line
+// for people.
+// Invariant: a cell is run by one process at a time, and once it has a finished or diverged record never again. The
+// sweep itself keeps no state: what is done is what has a record, so it may die at any moment.
 #include "sweep.h"
 #include "record.h"
 #include "train.h"
-#include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -20,8 +21,8 @@
 
 // ---- The study folder ---------------------------------------------------------------------------------
 
-// The lock is inherited by the runs: it is free when the last of them has ended, not only the sweep. After a sweep was killed
-// its runs still save a checkpoint; LOCK_PATIENCE seconds are enough for that.
+// The lock is inherited by the runs: it is free when the last of them has ended, not only the sweep. After a sweep
+// was killed its runs still save a checkpoint; LOCK_PATIENCE seconds are enough for that.
 static const double LOCK_PATIENCE = 3;
 
 static int folder_lock(const char *dir, int *lock, Err *e) {
@@ -62,14 +63,15 @@ static int study_compare(const char *path, const Config *study, uint64_t corpus_
     config_print_value(&old, o, there, sizeof there);
     config_print_value(study, o, here, sizeof here);
     if (strcmp(there, here))
-      return fail(e, E_RECORD, "%s: this folder belongs to another study: %s is %.60s there and %.60s here; use another --out",
-                  path, o->key, there, here);
+      return fail(e, E_RECORD, "%s: this folder belongs to another study: %s is %.60s there and %.60s here; "
+                  "use another --out", path, o->key, there, here);
   }
   if (file_read(path, &text, &len, e)) return e->code;
   snprintf(hash, sizeof hash, "corpus_hash = %016llx", (unsigned long long)corpus_hash);
   const bool same = strstr(text, hash) != NULL;
   free(text);
-  return same ? OK : fail(e, E_RECORD, "%s: this folder belongs to another study: the corpus has changed; use another --out", path);
+  if (same) return OK;
+  return fail(e, E_RECORD, "%s: this folder belongs to another study: the corpus has changed; use another --out", path);
 }
 
 int sweep_open(const char *dir, const Config *study, uint64_t corpus_hash, int *lock, Err *e) {
@@ -114,6 +116,17 @@ static void run_path(const Sweep *s, const Cell *c, const char *file, char path[
   snprintf(path, 1024, "%.900s/runs/%s%s", s->dir, c->id, file);
 }
 
+// Removes half-written files that a killed process left in a run's folder.
+static void folder_clear(const char *dir) {
+  DIR *d = opendir(dir);
+  if (!d) return;
+  for (struct dirent *entry; (entry = readdir(d));) {
+    const size_t n = strlen(entry->d_name);
+    if (n > 4 && !strcmp(entry->d_name + n - 4, ".tmp")) unlinkat(dirfd(d), entry->d_name, 0);
+  }
+  closedir(d);
+}
+
 static int run_start(Sweep *s, Worker *w, const Cell *cell, Err *e) {
   char dir[1024], config[1024];
   run_path(s, cell, "", dir);
@@ -121,7 +134,9 @@ static int run_start(Sweep *s, Worker *w, const Cell *cell, Err *e) {
   OutFile o;
   Config c = cell->cfg;
   c.threads = 1;
-  if (dir_make(dir, e) || out_open(&o, config, e)) return e->code;
+  if (dir_make(dir, e)) return e->code;
+  folder_clear(dir);
+  if (out_open(&o, config, e)) return e->code;
   config_dump(&c, "model train eval machine", o.f);
   if (out_commit(&o, e)) return e->code;
 
@@ -134,8 +149,8 @@ static int run_start(Sweep *s, Worker *w, const Cell *cell, Err *e) {
     return fail(e, E_MEMORY, "cannot start a process: %s", strerror(errno));
   }
   if (pid == 0) {
-    // Only system calls up to exec. A group of its own: Ctrl-C reaches the sweep alone, which passes it on once. If the sweep
-    // dies the run is told to save and stop; what it writes to the broken pipe then must not kill it.
+    // Only system calls up to exec. A group of its own: Ctrl-C reaches the sweep alone, which passes it on once. If
+    // the sweep dies the run is told to save and stop; what it writes to the broken pipe then must not kill it.
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(128 + SIGTERM);
@@ -193,8 +208,9 @@ static bool run_done(const Sweep *s, const Cell *c, Record *r) {
 }
 
 static int record_failure(const Sweep *s, const Cell *c, const char *reason, double seconds, Record *r, Err *e) {
-  *r = (Record){.status = "failed", .cfg = c->cfg, .params = shape_params(&c->cfg), .flops_per_token = shape_flops(&c->cfg),
-                .floor_nats = s->corpus->floor_nats, .val_floor = s->corpus->val_floor_nats, .val_loss = NAN,
+  *r = (Record){.status = "failed", .cfg = c->cfg, .params = shape_params(&c->cfg),
+                .flops_per_token = shape_flops(&c->cfg), .floor_nats = s->corpus->floor_nats,
+                .val_floor = s->corpus->val_floor_nats, .val_loss = NAN,
                 .val_loss_se = NAN, .train_loss = NAN, .seconds = seconds};
   memcpy(r->id, c->id, sizeof r->id);
   snprintf(r->reason, sizeof r->reason, "%s", reason);
@@ -210,8 +226,9 @@ static int record_failure(const Sweep *s, const Cell *c, const char *reason, dou
 
 static double share(const Worker *w) { return fmax(0, w->at - fmax(0, w->from)); }  // of its run, in this session
 
-// Seconds to the end: the plan's seconds of all that is left, in the order in which it will run, times how much slower or faster
-// than the plan the runs of this session have been (the plan itself weighs as much as PRIOR seconds of them).
+// Seconds to the end: the plan's seconds of all that is left, in the order in which it will run, times how much
+// slower or faster than the plan the runs of this session have been (the plan itself weighs as much as PRIOR seconds
+// of them).
 static double time_left(const Sweep *s) {
   static const double PRIOR = 3;
   double worked = s->worked + PRIOR, predicted = s->predicted + PRIOR;
@@ -241,12 +258,12 @@ static void draw(const Sweep *s) {
     done += w->at * w->cell->flops;
     session += share(w) * w->cell->flops;
     if (n < sizeof losses - 64)
-      n += (size_t)snprintf(losses + n, sizeof losses - n, "  %dx%d %.0f%% %.3f", w->cell->cfg.d_model, w->cell->cfg.n_layers,
-                            100 * w->at, w->loss);
+      n += (size_t)snprintf(losses + n, sizeof losses - n, "  %dx%d %.0f%% %.3f", w->cell->cfg.d_model,
+                            w->cell->cfg.n_layers, 100 * w->at, w->loss);
   }
   char line[1400];
-  snprintf(line, sizeof line, "%5.1f %%  %d/%d runs  %.1f GFLOP/s  %s left %s", 100 * done / s->total_flops, s->done, s->total,
-           session / fmax(now_seconds() - s->began, 1e-3) / 1e9, plan_duration(time_left(s)), losses);
+  snprintf(line, sizeof line, "%5.1f %%  %d/%d runs  %.1f GFLOP/s  %s left %s", 100 * done / s->total_flops, s->done,
+           s->total, session / fmax(now_seconds() - s->began, 1e-3) / 1e9, plan_duration(time_left(s)), losses);
   struct winsize size;
   const int width = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1 : 79;
   printf("\r%.*s\033[K", width, line);
@@ -291,8 +308,8 @@ static int run_end(Sweep *s, Worker *w, Err *e) {
     }
     char reason[256];
     if (WIFSIGNALED(status))
-      snprintf(reason, sizeof reason, "signal %d (%s)%s%s", WTERMSIG(status), strsignal(WTERMSIG(status)), *w->last ? ": " : "",
-               w->last);
+      snprintf(reason, sizeof reason, "signal %d (%s)%s%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
+               *w->last ? ": " : "", w->last);
     else if (code) snprintf(reason, sizeof reason, "exit code %d: %s", code, w->last);
     else snprintf(reason, sizeof reason, "it ended without a record of this cell");
     s->n_failed++;
@@ -384,12 +401,13 @@ static int sweep_conclude(const Sweep *s, Err *e) {
     failed += !strcmp(rs.r[i].status, "failed");
     if (!*reason && !strcmp(rs.r[i].status, "failed")) reason = rs.r[i].reason;
   }
-  printf("%s%s: %d of %d runs finished, %d diverged, %d failed; %s/runs.csv\n", s->live ? "\r\033[K" : "", s->dir, finished,
-         s->total, diverged, failed, s->dir);
+  printf("%s%s: %d of %d runs finished, %d diverged, %d failed; %s/runs.csv\n", s->live ? "\r\033[K" : "", s->dir,
+         finished, s->total, diverged, failed, s->dir);
   if (rs.n_bad) printf("%d damaged records left out: %s\n", rs.n_bad, rs.first_bad);
   fflush(stdout);
   if (stop_signal)
-    fail(e, 128 + stop_signal, "stopped with %d of %d runs done; the same command goes on from there", s->done, s->total);
+    fail(e, 128 + stop_signal, "stopped with %d of %d runs done; the same command goes on from there", s->done,
+         s->total);
   else if (s->n_stopped)
     fail(e, E_REQUEUE, "%d runs were stopped from outside; the same command goes on from there", s->n_stopped);
   else if (failed) fail(e, E_RUNS, "%d of %d runs failed; the first: %s", failed, s->total, reason);

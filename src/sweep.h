@@ -3,21 +3,21 @@
 //   DIR/lock            held by the sweep and its runs, so that two sweeps cannot write here at once
 //   DIR/runs/<id>/      cell.ini (what to run), then train's checkpoint.bin, model.bin, curve.tsv and, last, run.ini
 //   DIR/runs.csv        one row a run; derived
-// A run is started as `isoflop train --config DIR/runs/<id>/cell.ini --out DIR/runs/<id> --progress-fd 2`: on its stderr the lines
-// "step steps loss" are progress, and the last other line is the reason when it fails.
+// A run is started as `isoflop train --config DIR/runs/<id>/cell.ini --out DIR/runs/<id> --progress-fd 2`: on its
+// stderr the lines "step steps loss" are progress, and the last other line is the reason when it fails.
 #ifndef ISOFLOP_SWEEP_H
 #define ISOFLOP_SWEEP_H
 #include "corpus.h"
 #include "plan.h"
 
-// Makes or opens the study folder, locks it and checks that it holds this study. Returns the lock in *lock (close it to unlock).
-// E_RECORD when it belongs to another study or to a running sweep.
+// Makes or opens the study folder, locks it and checks that it holds this study. Returns the lock in *lock (close it
+// to unlock). E_RECORD when it belongs to another study or to a running sweep.
 int sweep_open(const char *dir, const Config *study, uint64_t corpus_hash, int *lock, Err *e);
 
-// Runs every cell that has no finished or diverged record yet (a failed one is tried again), `workers` at a time, longest
-// first; then writes runs.csv. The plan is put in that order and measured on the way. Returns OK; E_RUNS if some run
-// failed; E_REQUEUE if some run was stopped from outside; 130 or 143 after a signal, when all runs have saved a
-// checkpoint; or an error.
+// Runs every cell that has no finished or diverged record yet (a failed one is tried again), `workers` at a time,
+// longest first; then writes runs.csv. The plan is put in that order and measured on the way. Returns OK; E_RUNS if
+// some run failed; E_REQUEUE if some run was stopped from outside; 130 or 143 after a signal, when all runs have
+// saved a checkpoint; or an error.
 int sweep_run(Plan *p, const char *dir, const Corpus *corpus, int workers, Err *e);
 
 // `isoflop plan|sweep`: see their --help.

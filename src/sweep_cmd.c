@@ -12,7 +12,7 @@ static const char PLAN_HELP[] =
     "  isoflop plan --config configs/sweep.ini --set corpus=english --set sizes_per_budget=7 --workers 8\n"
     "\n"
     "Usage: isoflop plan [--config FILE] [--workers N] [--set KEY=VALUE]...\n"
-    "Prints every cell of a study and what it will cost (measured on a few steps each), then the totals. Runs nothing.\n"
+    "Prints every cell of a study and what it will cost (measured on a few steps), then the totals. Runs nothing.\n"
     "  N parameters (embeds, attn+norm, ffn: its components) · D tokens · FLOPs exact, within 1 % of the budget\n";
 
 static const char SWEEP_HELP[] =
@@ -22,8 +22,8 @@ static const char SWEEP_HELP[] =
     "  isoflop sweep --config configs/sweep.ini --out out/code --set corpus=code --workers 4\n"
     "\n"
     "Usage: isoflop sweep --out DIR [--config FILE] [--workers N] [--set KEY=VALUE]...\n"
-    "Trains every cell of a study, N at a time, one core each, longest first. Finished runs are never run again; failed ones\n"
-    "are tried again. Ctrl-C saves a checkpoint of each run; a second Ctrl-C does not wait. At the end: DIR/runs.csv.\n";
+    "Trains every cell of a study, N at a time, one core each, longest first. Finished runs are never run again,\n"
+    "failed ones are. Ctrl-C saves a checkpoint of each run; a second one does not wait. At the end: DIR/runs.csv.\n";
 
 static const char OPTIONS_HELP[] =
     "  --config FILE     the study; without it, the defaults\n"
@@ -52,7 +52,8 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
         if (a->n_sets == MAX_SETS) return fail(e, E_USAGE, "%s: more than %d --set", argv[0], MAX_SETS);
         a->sets[a->n_sets++] = optarg;
         break;
-      case ':': return fail(e, E_USAGE, "%s: %s needs a value: see `isoflop %s --help`", argv[0], argv[optind - 1], argv[0]);
+      case ':':
+        return fail(e, E_USAGE, "%s: %s needs a value: see `isoflop %s --help`", argv[0], argv[optind - 1], argv[0]);
       default:
         return fail(e, E_USAGE, "%s: unknown option %s: see `isoflop %s --help`", argv[0], argv[optind - 1], argv[0]);
     }

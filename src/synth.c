@@ -1,19 +1,20 @@
-// synth.c: a source of text whose entropy is known exactly. In: two sizes. Out: a token file with its floors in the header.
-// Invariant: integer arithmetic alone decides every byte, so the file is the same on every machine.
+// synth.c: a source of text whose entropy is known exactly. In: two sizes. Out: a token file with its floors in the
+// header. Invariant: integer arithmetic alone decides every byte, so the file is the same on every machine.
 //
-// The source. A lexicon of WORDS pseudo-words. At each step draw a rank r from the Zipf-Mandelbrot law p(r) ~ (r + 3)^-3/2,
-// independently of everything, and write the word order[context][r]. The context is an earlier word: the previous word says
-// how far back to look (its `gap`: mostly one word, up to four), and the word found there names its context. Each
-// order[context] is a bijection, so given the past a word has exactly the entropy of the Zipf law, whatever the context:
+// The source. A lexicon of WORDS pseudo-words. At each step draw a rank r from the Zipf-Mandelbrot law p(r) ~ (r +
+// 3)^-3/2, independently of everything, and write the word order[context][r]. The context is an earlier word: the
+// previous word says how far back to look (its `gap`: mostly one word, up to four), and the word found there names its
+// context. Each order[context] is a bijection, so given the past a word has exactly the entropy of the Zipf law,
+// whatever the context:
 //   H(word | past) = -sum p(r) log p(r).
 // order[context] only exchanges words of the same length, so the length of rank r is the same everywhere, lengths are
-// independent and the rate per byte is exactly H / sum p(r) bytes(r). No word is a prefix of another (a space or a line end
-// closes each), so the bytes of a text have the cross-entropy sum -log p(rank of each word) under the source.
+// independent and the rate per byte is exactly H / sum p(r) bytes(r). No word is a prefix of another (a space or a line
+// end closes each), so the bytes of a text have the cross-entropy sum -log p(rank of each word) under the source.
 //
 // Why this makes a good scaling study: what there is to learn comes in pieces of smoothly falling worth, as in the
 // quantisation model of Michaud et al. 2023, arXiv:2303.13506. First the spelling, then the plain word frequencies (the
-// orders are noisy copies of one common order), then the habits of CONTEXTS / GROUPS contexts at a time (they share half of
-// their noise), then each context's own, the frequent contexts first: context frequencies are Zipf-like, too.
+// orders are noisy copies of one common order), then the habits of CONTEXTS / GROUPS contexts at a time (they share
+// half of their noise), then each context's own, the frequent contexts first: context frequencies are Zipf-like, too.
 #include "corpus.h"
 #include <assert.h>
 #include <math.h>
@@ -56,7 +57,8 @@ static uint64_t square_root(uint64_t x) {
   return r;
 }
 
-// log2(x) in 2^-48, rounded down; x > 0. Squaring the mantissa doubles its logarithm: each overflow past 2 is a binary digit.
+// log2(x) in 2^-48, rounded down; x > 0. Squaring the mantissa doubles its logarithm: each overflow past 2 is a binary
+// digit.
 static uint64_t log2_q48(uint64_t x) {
   int whole = 63 - __builtin_clzll(x);
   uint64_t m = x << (63 - whole), digits = 0;  // m in [1, 2), as m / 2^63
@@ -130,8 +132,8 @@ static int by_value(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
-// Within each length, words are sorted by log2 of their place in the common order plus noise, in octaves: half of the noise
-// belongs to the context's group, half to the context.
+// Within each length, words are sorted by log2 of their place in the common order plus noise, in octaves: half of the
+// noise belongs to the context's group, half to the context.
 static void make_orders(Source *s) {
   int slot[LENGTHS][WORDS / LENGTHS + 1], n[LENGTHS] = {0};
   for (int i = 0; i < WORDS; i++) {

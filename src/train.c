@@ -69,7 +69,7 @@ static int curve_write(const char *dir, const Config *cfg, const Progress *p, Er
   for (int i = 0; i < p->n_points; i++) {
     const CurvePoint *c = &p->points[i];
     const double tokens = (double)c->step * cfg->batch_tokens;
-    fprintf(o.f, "%d\t%.0f\t%.9g\t%.9g\t%.9g\t", c->step, tokens, tokens * per_token, c->lr, c->train_loss);
+    fprintf(o.f, "%lld\t%.0f\t%.9g\t%.9g\t%.9g\t", (long long)c->step, tokens, tokens * per_token, c->lr, c->train_loss);
     if (!isnan(c->val_loss)) fprintf(o.f, "%.9g", c->val_loss);
     fputc('\n', o.f);
   }

@@ -1,11 +1,13 @@
 // checkkern.c: every GEMM kernel this CPU can run, against double precision and against itself.
 //
-// `checkkern` speaks TAP. `checkkern bench TOKENS [table ...]` checks the tables, then prints, for the products of training
-// with so many tokens a step, GFLOP/s and the share of the FMA peak sampled beside each figure, the tables in alternation.
+// `checkkern` speaks TAP. `checkkern bench TOKENS [table ...]` checks the tables, then prints, for the products of
+// training with so many tokens a step, GFLOP/s and the share of the FMA peak sampled beside each figure, the tables in
+// alternation.
 //
 // What is checked, for edge shapes around the tile, all stride patterns, signed inputs:
 //   bound   |C - Cref| <= (k + 4) eps (|A||B| + |C|) elementwise (one chain of k roundings, Higham 2002, eq. 3.5)
-//   guards  NaN around and between the rows of every operand, and in C where it must not be read; none may reach C or change
+//   guards  NaN around and between the rows of every operand, and in C where it must not be read: none may reach C,
+//           none may change
 //   chains  the bits of any sub-block, of any cut of k, and of any number of threads are those of the whole
 #include <float.h>
 #include <math.h>
@@ -64,7 +66,8 @@ static int failures;  // of the table under test, the first few are described
 
 static void complain(const char *what, int m, int n, int k, Layout la, Layout lb, int acc) {
   if (failures++ < 5)
-    printf("# %s: %s: %dx%dx%d, A %s, B %s, accumulate %d\n", kern->name, what, m, n, k, layout_name[la], layout_name[lb], acc);
+    printf("# %s: %s: %dx%dx%d, A %s, B %s, accumulate %d\n", kern->name, what, m, n, k, layout_name[la],
+           layout_name[lb], acc);
 }
 
 static void check_bound(int m, int n, int k, Layout la, Layout lb, Layout lc, int acc) {
@@ -91,7 +94,8 @@ static void check_bound(int m, int n, int k, Layout la, Layout lb, Layout lc, in
 static void check_bounds(void) {
   static const int depths[] = {0, 1, 2, 3, 16, 31, 128};
   const int top_m = 2 * kern->mr + 1, top_n = 2 * kern->nr + 1;
-  // Every edge of the tile at one depth and layout; the layouts and depths at a spread of sizes; then blocks of the caches.
+  // Every edge of the tile at one depth and layout; the layouts and depths at a spread of sizes; then sizes beyond the
+  // blocks of the caches.
   for (int m = 1; m <= top_m; m++)
     for (int n = 1; n <= top_n; n++) check_bound(m, n, 3, PADDED, PADDED, PADDED, (m + n) & 1);
   for (int i = 0; i < 400; i++) {
@@ -112,7 +116,7 @@ static bool same(const Mat *x, const Mat *y) {
   return true;
 }
 
-// The bits of (m,n,k) whole against: every cut of k in pieces, sub-blocks of rows and columns, packed B, 1, 2, 3 and 5 threads.
+// The bits of (m,n,k) whole against: k in pieces, sub-blocks of rows and columns, packed B, 1, 2, 3 and 5 threads.
 static void check_chain(int m, int n, int k, Layout la, Layout lb, int acc) {
   const uint64_t seed = rng_u64(2, (uint64_t)m << 40 | (uint64_t)n << 20 | (uint64_t)k);
   Operand a = operand_new(m, k, la, rng_u64(seed, 1)), b = operand_new(k, n, lb, rng_u64(seed, 2));
@@ -131,7 +135,7 @@ static void check_chain(int m, int n, int k, Layout la, Layout lb, int acc) {
         gemm(mat_cols(mat_rows(c.m, i0, mm), j0, nn), mat_rows(a.m, i0, mm), mat_cols(b.m, j0, nn), acc);
       }
     } else {
-      const Mat right = form == 4 ? as_right_operand(&b, PACKED) : form == 7 && b.packed ? gemm_pack(b.packed, b.m) : b.m;
+      const Mat right = form == 4 ? as_right_operand(&b, PACKED) : form == 7 ? gemm_pack(b.packed, b.m) : b.m;
       const int threads = form == 4 ? 1 : form == 5 ? 2 : form == 6 ? 3 : 5;
 #pragma omp parallel num_threads(threads)
       gemm_team(c.m, a.m, right, acc);
@@ -143,8 +147,9 @@ static void check_chain(int m, int n, int k, Layout la, Layout lb, int acc) {
 }
 
 static void check_chains(void) {
-  static const int shapes[][3] = {{1, 1, 2}, {3, 5, 7}, {28, 32, 16}, {29, 17, 31}, {15, 33, 64}, {13, 40, 600}, {130, 70, 33},
-                                  {70, 130, 128}, {27, 12, 20}, {40, 24, 48}, {500, 36, 40}, {33, 9, 1030}, {50, 300, 24}};
+  static const int shapes[][3] = {{1, 1, 2},    {3, 5, 7},      {28, 32, 16},  {29, 17, 31}, {15, 33, 64},
+                                  {13, 40, 600}, {130, 70, 33},  {70, 130, 128}, {27, 12, 20}, {40, 24, 48},
+                                  {500, 36, 40}, {33, 9, 1030}, {50, 300, 24}};
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
     for (int la = 0; la < PACKED; la++)
       for (int lb = 0; lb < PACKED; lb++)
@@ -195,7 +200,7 @@ static double peak_sample(void) {
   return flops / (now_seconds() - start) * 1e-9;
 }
 
-// One product in every table, in alternation; the best of ROUNDS each. m, n, k are C's and the chain's lengths; flip_a: A is
+// One product in every table, in alternation; the best of ROUNDS each. C is m x n, the chain k long; flip_a: A is
 // given transposed; pack_b: B is given transposed and packed before the clock starts.
 static void bench_product(const char *what, int m, int n, int k, bool flip_a, bool pack_b, bool acc) {
   Operand a = operand_new(m, k, flip_a ? TRANSPOSED : ROW_MAJOR, 1), c = operand_new(m, n, ROW_MAJOR, 3);

@@ -12,7 +12,7 @@ ok() {
 refused() {
   n=$((n + 1)); name=$1; want=$2; pattern=$3; shift 3
   "$@" >"$T/out" 2>"$T/err" </dev/null; got=$?
-  if [ $got -eq "$want" ] && [ "$(wc -l <"$T/err")" -eq 1 ] && grep -qE "^isoflop: .*$pattern" "$T/err"; then echo "ok $n - $name"
+  if [ $got -eq "$want" ] && [ "$(wc -l <"$T/err")" -eq 1 ] && grep -qE "^isoflop.*: .*$pattern" "$T/err"; then echo "ok $n - $name"
   else echo "not ok $n - $name"; echo "# exit code $got, expected $want; stderr, expected /$pattern/:"; sed 's/^/# /' "$T/err"; fi
 }
 sweep() { "$ISOFLOP" sweep --config configs/smoke.ini --set budgets=3e8,6e8 --set tokens_per_param=0.1,10 \
@@ -40,7 +40,7 @@ refused "value of the wrong kind" 3 "lr = fast: expected a number" sweep --out "
 refused "impossible shape" 3 "d_model = 33 is not divisible by n_heads = 2" "$ISOFLOP" train --out "$T/x" --set d_model=33
 refused "odd head width" 3 "even width" "$ISOFLOP" train --out "$T/x" --set d_model=30 --set n_heads=2
 refused "budget too small for the warm-up" 3 "at least 20 are needed" "$ISOFLOP" train --out "$T/x" --set budget=1e6
-refused "budget too small for a study's sizes" 3 "budget 1e\+06, d_model" sweep --out "$T/x" --set budgets=1e6 --set tokens_per_param=0.0001,10
+refused "budget too small for a study's sizes" 3 "budget 1e\+06, d_model" sweep --out "$T/x" --set budgets=1e6 --set tokens_per_param=0.001,10
 refused "a range without sizes" 3 "no member of the family" sweep --out "$T/x" --set params_range=1,2
 ok "nothing was made by any of these" [ ! -e "$T/x" ]
 

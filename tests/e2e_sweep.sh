@@ -13,8 +13,8 @@ ok() {  # ok NAME COMMAND...: passes if the command does
 small() { "$ISOFLOP" sweep --config configs/smoke.ini --set budgets=3e8,6e8,1.2e9 --set tokens_per_param=0.1,10 \
   --set sizes_per_budget=4 --set eval_tokens=4096 "$@"; }
 # Four cells that last long enough to be interrupted, and save themselves all the time.
-slow() { "$ISOFLOP" sweep --config configs/smoke.ini --set budgets=2e9,2e10 --set params_range=10000,20000 \
-  --set sizes_per_budget=2 --set checkpoint_seconds=0.1 --workers 2 "$@"; }
+SLOW="sweep --config configs/smoke.ini --set budgets=2e9,2e10 --set params_range=10000,20000 --set sizes_per_budget=2
+  --set checkpoint_seconds=0.1 --workers 2"
 column() { awk -F, -v name="$1" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) c = i; next } { print $c }' "$2"; }
 results() { cut -d, -f 1-19,21- "$1/runs.csv"; }  # all but seconds
 same_results() { results "$1" >"$T/a" && results "$2" >"$T/b" && [ -s "$T/a" ] && diff "$T/a" "$T/b"; }
@@ -72,48 +72,51 @@ ok "what failed is tried again" [ $? -eq 0 ]
 ok "and gives the same results" same_results "$T/one" "$T/two"
 
 # ---- Interruptions
-slow --out "$T/ref" >"$T/log" 2>&1
+"$ISOFLOP" $SLOW --out "$T/ref" >"$T/log" 2>&1
 ok "the reference of the interrupted sweeps" [ $? -eq 0 ]
 
-slow --out "$T/kill" >/dev/null 2>&1 & pid=$!
+# The first sweep and its runs are held still, so that it surely is there when the second one comes. Killed, it tells its
+# runs to save themselves. What a killed one leaves half-written is swept away.
+"$ISOFLOP" $SLOW --out "$T/kill" >/dev/null 2>&1 & pid=$!
 ok "a checkpoint appears" within 20 exists "$T/kill/runs/*/checkpoint.bin"
-slow --out "$T/kill" >"$T/log" 2>"$T/err"
+runs=$(pgrep -P $pid)
+kill -STOP $pid $runs
+"$ISOFLOP" $SLOW --out "$T/kill" >"$T/log" 2>"$T/err"
 ok "a second sweep in the folder: exit code 5" [ $? -eq 5 ]
 ok "a second sweep in the folder: one clear line" [ "$(cat "$T/err")" = "isoflop: $T/kill: another sweep is running in this folder" ]
-kill -9 $pid; wait $pid 2>/dev/null
-slow --out "$T/kill" >"$T/log" 2>&1
+kill -9 $pid; wait $pid 2>/dev/null; kill -CONT $runs
+for dir in "$T"/kill/runs/*; do [ -e "$dir/run.ini" ] || : >"$dir/checkpoint.bin.1.tmp"; done
+"$ISOFLOP" $SLOW --out "$T/kill" >"$T/log" 2>&1
 ok "after SIGKILL, started again at once: exit code 0" [ $? -eq 0 ]
 ok "after SIGKILL: the same results" same_results "$T/ref" "$T/kill"
 ok "after SIGKILL: the same models" same_models "$T/ref" "$T/kill"
-ok "after SIGKILL: no checkpoint is left" [ -z "$(find "$T/kill" -name 'checkpoint*')" ]
+ok "after SIGKILL: no checkpoint and no half-written file is left" [ -z "$(find "$T/kill" -name 'checkpoint*')" ]
 
 for signal in INT:130 TERM:143; do
   dir=$T/${signal%:*}
   # A shell starts background commands with SIGINT ignored; env puts that right.
-  env --default-signal=INT "$ISOFLOP" sweep --config configs/smoke.ini --set budgets=2e9,2e10 --set params_range=10000,20000 \
-    --set sizes_per_budget=2 --set checkpoint_seconds=1000 --workers 2 --out "$dir" >"$T/log" 2>"$T/err" & pid=$!
+  env --default-signal=INT "$ISOFLOP" $SLOW --set checkpoint_seconds=1000 --out "$dir" >"$T/log" 2>"$T/err" & pid=$!
   within 20 exists "$dir/runs/*/cell.ini"; sleep 0.4
   kill -${signal%:*} $pid; wait $pid
   ok "SIG${signal%:*}: exit code ${signal#*:}" [ $? -eq ${signal#*:} ]
   ok "SIG${signal%:*}: one line says how to go on" grep -qx 'isoflop: stopped with . of 4 runs done; the same command goes on from there' "$T/err"
   ok "SIG${signal%:*}: the runs have saved a checkpoint" exists "$dir/runs/*/checkpoint.bin"
-  slow --out "$dir" >"$T/log" 2>&1
+  "$ISOFLOP" $SLOW --out "$dir" >"$T/log" 2>&1
   ok "SIG${signal%:*}: goes on, the same results" same_results "$T/ref" "$dir"
 done
 
-slow --out "$T/oom" >"$T/log" 2>"$T/err" & pid=$!
+"$ISOFLOP" $SLOW --out "$T/oom" >"$T/log" 2>"$T/err" & pid=$!
 within 20 exists "$T/oom/runs/*/checkpoint.bin"
-kill -9 "$(ps -o pid= --ppid "$(ps -o pid= --ppid $pid | head -1)" | head -1)" 2>/dev/null || kill -9 "$(ps -o pid= --ppid $pid | head -1)"
+kill -9 "$(pgrep -P $pid | head -1)"
 wait $pid
 ok "a run killed from outside: exit code 8" [ $? -eq 8 ]
 ok "a run killed from outside: its record says by what" grep -q '^reason = signal 9 (Killed)' "$T"/oom/runs/*/run.ini
-slow --out "$T/oom" >"$T/log" 2>&1
+"$ISOFLOP" $SLOW --out "$T/oom" >"$T/log" 2>&1
 ok "and goes on from its checkpoint, the same results" same_results "$T/ref" "$T/oom"
 
 # ---- On a terminal
 if command -v script >/dev/null; then
-  script -qec "$ISOFLOP sweep --config configs/smoke.ini --set budgets=2e9,2e10 --set params_range=10000,20000 --set sizes_per_budget=2 \
-    --set checkpoint_seconds=0.1 --workers 2 --out $T/tty" "$T/typescript" >/dev/null 2>&1
+  script -qec "$ISOFLOP $(echo $SLOW) --out $T/tty" "$T/typescript" >/dev/null 2>&1
   ok "a live line with progress, speed, time left and losses" sh -c "tr '\r' '\n' <'$T/typescript' | grep -qE '^ *[0-9.]+ %  ./4 runs  [0-9.]+ GFLOP/s  .* left  .*16x1 [0-9]+% [0-9.]+'"
   ok "the same results" same_results "$T/ref" "$T/tty"
 else

@@ -1,4 +1,5 @@
-// test_config.c: the table of options: every error kind, every option there and back, what is and what is not a run's identity.
+// test_config.c: the table of options: every error kind, every option there and back, what is and what is not a run's
+// identity.
 #include "config.h"
 #include <math.h>
 #include <setjmp.h>
@@ -148,7 +149,8 @@ static void test_assignments(void **state) {
   config_defaults(&c);
   assert_int_equal(config_set(&c, "lr=0.004", "--set", &e), OK);
   assert_true(c.lr == 0.004);
-  const char *bad[] = {"lr", "=1", "", "lr 1", "a_key_that_is_much_longer_than_any_key_that_there_could_be_in_the_table=1"};
+  const char *bad[] = {"lr", "=1", "", "lr 1",
+                       "a_key_that_is_much_longer_than_any_key_that_there_could_be_in_the_table=1"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     assert_int_equal(config_set(&c, bad[i], "--set", &e), E_CONFIG);
     assert_int_equal(strncmp(e.msg, "--set: ", 7), 0);
@@ -209,7 +211,8 @@ static void test_load_skips_what_records_add(void **state) {
   Config c;
   Err e;
   config_defaults(&c);
-  assert_int_equal(config_parse(&c, "[train]\nseed = 9\n[result]\nval_loss = 2\n[provenance]\nany = thing\n", "r", &e), OK);
+  const char *text = "[train]\nseed = 9\n[result]\nval_loss = 2\n[provenance]\nany = thing\n";
+  assert_int_equal(config_parse(&c, text, "record", &e), OK);
   assert_int_equal(c.seed, 9);
   assert_int_equal(config_load(&c, "/no/such/file.ini", &e), E_IO);
   assert_non_null(strstr(e.msg, "/no/such/file.ini"));

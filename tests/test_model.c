@@ -349,7 +349,7 @@ static void inference_and_causality(void **state) {
   assert_memory_equal(a, b, sizeof a);
   for (int n = 1; n <= c.T; n += 8) {
     model_logits(&m, tokens, n, x);
-    uint8_t other[33];
+    uint8_t other[34];
     memset(other, 200, sizeof other);
     memcpy(other, tokens, (size_t)n);
     model_losses(&inference, other, 1, b);  // leaves other activations behind

@@ -22,8 +22,8 @@ static Config study_of(const char *const *sets) {
 
 static void test_cells_meet_the_study(void **state) {
   (void)state;
-  const char *sets[] = {"budgets=4e11, 1.6e12, 6.4e12", "tokens_per_param=2, 400", "sizes_per_budget=7", "seeds=2, 1, 3",
-                        "seed=10", NULL};
+  const char *sets[] = {"budgets=4e11, 1.6e12, 6.4e12", "tokens_per_param=2, 400", "sizes_per_budget=7",
+                        "seeds=2, 1, 3", "seed=10", NULL};
   const Config study = study_of(sets);
   Plan p;
   Err e;
@@ -80,6 +80,22 @@ static void test_sizes_are_even(void **state) {
   plan_free(&p);
 }
 
+// Also where nearly every member is wanted and the grid's points crowd between two of them.
+static void test_sizes_are_distinct_for_any_number(void **state) {
+  (void)state;
+  for (int want = 1; want <= 40; want++) {
+    const char *sets[] = {"budgets=1e12", "params_range=4e3, 1e6", NULL};
+    Config study = study_of(sets);
+    study.sizes_per_budget = want;
+    Plan p;
+    Err e;
+    if (plan_make(&p, &study, 1, CORPUS, &e)) fail_msg("%s", e.msg);
+    assert_true(p.n == want || want > 20);
+    for (int i = 1; i < p.n; i++) assert_true(p.cells[i].params > p.cells[i - 1].params);
+    plan_free(&p);
+  }
+}
+
 static void test_a_range_for_each_budget(void **state) {
   (void)state;
   const char *sets[] = {"budgets=1e11, 1e12", "params_range=1e4, 5e4, 1e5, 4e5", "sizes_per_budget=4", NULL};
@@ -125,7 +141,8 @@ static void test_what_cannot_be_met_is_refused(void **state) {
 
 static void test_measure_covers_every_cell(void **state) {
   (void)state;
-  const char *sets[] = {"budgets=1e9, 2e9", "params_range=4000, 20000", "sizes_per_budget=3", "seq_len=32", "seeds=2", NULL};
+  const char *sets[] = {"budgets=1e9, 2e9", "params_range=4000, 20000", "sizes_per_budget=3", "seq_len=32",
+                        "seeds=2", NULL};
   const Config study = study_of(sets);
   Plan p;
   Err e;
@@ -168,6 +185,7 @@ static void test_durations(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_cells_meet_the_study), cmocka_unit_test(test_sizes_are_even),
+    cmocka_unit_test(test_sizes_are_distinct_for_any_number),
     cmocka_unit_test(test_a_range_for_each_budget), cmocka_unit_test(test_what_cannot_be_met_is_refused),
     cmocka_unit_test(test_measure_covers_every_cell), cmocka_unit_test(test_makespan), cmocka_unit_test(test_durations),
   };

@@ -1,5 +1,5 @@
-// test_synth.c: the synthetic source gives the same bytes everywhere, and its stated entropy is true: measured here from the
-// bytes alone, knowing nothing of synth.c but that a word ends with white space.
+// test_synth.c: the synthetic source gives the same bytes everywhere, and its stated entropy is true: measured here
+// from the bytes alone, knowing nothing of synth.c but that a word ends with white space.
 #include "corpus.h"
 #include <math.h>
 #include <setjmp.h>
@@ -73,10 +73,10 @@ static Words read_words(const uint8_t *p, size_t n) {
   return t;
 }
 
-// The held-out part's mean surprise is the entropy rate but for chance. Words' surprises and lengths are independent draws,
-// so the ratio of their sums has the standard error sqrt(var(surprise - rate * bytes) / n) / mean bytes. The variance of
-// the surprise of the law (r + 3)^-3/2 over 1024 ranks is computed here in doubles; bytes vary by at most 5, so their
-// standard deviation is at most 2.5.
+// The held-out part's mean surprise is the entropy rate but for chance. Words' surprises and lengths are independent
+// draws, so the ratio of their sums has the standard error sqrt(var(surprise - rate * bytes) / n) / mean bytes. The
+// variance of the surprise of the law (r + 3)^-3/2 over 1024 ranks is computed here in doubles; bytes vary by at most
+// 5, so their standard deviation is at most 2.5.
 static void floor_and_held_out_agree(void **state) {
   (void)state;
   Corpus c = open_synth("d.tok", 0, 2000000);
@@ -100,9 +100,9 @@ static void floor_and_held_out_agree(void **state) {
 }
 
 // The entropy of the word after each frequent word w, estimated by counting (Miller-Madow). When w names the context
-// itself that entropy is H; when it sends further back it is a mixture's, and more. So none may lie below H, and some must
-// meet it. Error of the estimate over n words, K of them different: sd / sqrt(n) by chance (5 of them allowed), and the
-// bias that is left after adding (K - 1) / 2n nats is below twice that.
+// itself that entropy is H; when it sends further back it is a mixture's, and more. So none may lie below H, and some
+// must meet it. Error of the estimate over n words, K of them different: sd / sqrt(n) by chance (5 of them allowed),
+// and the bias that is left after adding (K - 1) / 2n nats is below twice that.
 static void entropy_measured_from_the_text(void **state) {
   (void)state;
   Corpus c = open_synth("e.tok", 12000000, 0);
