@@ -31,7 +31,7 @@ const Option config_options[] = {
   {"model", "seq_len", OPT_INT, FIELD(seq_len), "128", 2, 4096, NULL, "tokens of context T"},
   {"model", "tied", OPT_BOOL, FIELD(tied), "false", 0, 0, NULL, "one matrix for the embedding and the output head"},
   {"model", "qk_norm", OPT_BOOL, FIELD(qk_norm), "true", 0, 0, NULL, "normalise queries and keys (the paper: false)"},
-  {"model", "rope_base", OPT_NUM, FIELD(rope_base), "10000", 2, 1e9, NULL, "base of the rotary positions' wavelengths"},
+  {"model", "rope_base", OPT_NUM, FIELD(rope_base), "100", 2, 1e9, NULL, "base of the rotary positions' wavelengths"},
 
   {"train", "corpus", OPT_STR, FIELD(corpus), "synthetic", 0, 0, NULL,
    "synthetic, english, code, or a path to .txt, .gz, .tok or a folder"},

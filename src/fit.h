@@ -81,7 +81,7 @@ typedef struct Valley {
   double lo, hi;              // smallest and largest N that was used
   Parabola q;
   Interval n_opt, d_opt, loss, ratio;  // at the vertex; ratio = tokens per parameter
-  double r2, sd, t_cubic;              // residual sd in nats; t-value of a cubic term (NaN when undefined)
+  double r2, sd, t_cubic;              // r2 of the size means; residual sd of the runs in nats; t-value of a cubic term (NaN when undefined)
   ValleyFlag flag;                     // anything but VALLEY_OK keeps the vertex out of the power laws
 } Valley;
 

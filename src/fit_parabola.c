@@ -100,10 +100,26 @@ static void valley_sample(Sample *s, const Points *ps, const Valley *v) {
     if (ps->p[i].used) s->x[s->n] = log(ps->p[i].N), s->y[s->n++] = ps->p[i].L;
 }
 
+// Share of the variance between sizes that the parabola explains. Runs of one size that differ by seed count as their
+// mean: what they scatter by is noise, which v->sd and the seed noise report, not a failure of the parabola.
+static double r2_of_means(const Sample *s, const Parabola *q) {
+  double mean = 0, total = 0, rest = 0;
+  for (int i = 0; i < s->n; i++) mean += s->y[i] / s->n;
+  for (int i = 0, j; i < s->n; i = j) {  // ordered by size
+    double size = 0;
+    for (j = i; j < s->n && s->x[j] == s->x[i]; j++) size += s->y[j];
+    size /= j - i;
+    const double off = size - parabola_at(q, s->x[i]);
+    total += (j - i) * (size - mean) * (size - mean);
+    rest += (j - i) * off * off;
+  }
+  return total > 0 ? 1 - rest / total : NAN;
+}
+
 static void valley_fit(Valley *v, const Sample *s, const Points *ps) {
   v->runs = s->n;
   v->sizes = distinct(s);
-  double logc = 0, mean = 0, total = 0;
+  double logc = 0;
   v->n_opt = v->d_opt = v->loss = v->ratio = (Interval){NAN, NAN, NAN};
   v->r2 = v->sd = v->t_cubic = NAN;
   v->q = (Parabola){.c = {NAN, NAN, NAN}};
@@ -115,9 +131,7 @@ static void valley_fit(Valley *v, const Sample *s, const Points *ps) {
   v->C = exp(logc);
   Parabola tokens;
   if (v->sizes < MIN_SIZES || !parabola_fit(&v->q, s->n, s->x, s->y) || !tokens_fit(&tokens, ps, v)) return;
-  for (int i = 0; i < s->n; i++) mean += s->y[i] / s->n;
-  for (int i = 0; i < s->n; i++) total += (s->y[i] - mean) * (s->y[i] - mean);
-  v->r2 = total > 0 ? 1 - v->q.rss / total : NAN;
+  v->r2 = r2_of_means(s, &v->q);
   v->sd = sqrt(v->q.rss / (s->n - 3));
   v->t_cubic = cubic_t(s, v->q.x0);
   v->flag = valley_check(s, &v->q);

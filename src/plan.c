@@ -7,6 +7,7 @@
 #include "plan.h"
 #include "kernels.h"
 #include "model.h"
+#include "train.h"
 #include "shape.h"
 #include <math.h>
 #include <stdlib.h>
@@ -173,8 +174,7 @@ int plan_measure(Plan *p, Err *e) {
       Cell *alike = &p->cells[j];
       const Config *c = &alike->cfg;
       if (!same_cost(c, &cell->cfg)) continue;
-      // train.c evaluates on the way with an eighth of the final held-out tokens.
-      const double eval = c->eval_tokens * (1 + c->eval_points / 8.0);
+      const double eval = c->eval_tokens * (1 + c->eval_points / (double)TRAIN_MID_EVAL);
       alike->seconds = c->tokens / c->batch_tokens * step + eval * forward;
       alike->bytes = cell->bytes;
     }

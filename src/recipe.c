@@ -13,7 +13,7 @@ int recipe_resolve(Config *c, Err *e) {
     const double sequences = sqrt(wanted * per_token / 1e11) * 128 / c->seq_len;
     c->batch_tokens = c->seq_len * (int)fmax(1, fmin(round(sequences), 256));
   }
-  if (c->lr == 0) c->lr = fmin(0.0086 * pow(N / 41e3, -0.27), 0.012);
+  if (c->lr == 0) c->lr = fmin(0.0095 * pow(N / 41e3, -0.27), 0.012);
   if (c->beta2 == 0) c->beta2 = c->batch_tokens < 4096 ? 0.99 : 0.95;
 
   const double steps = round(wanted / c->batch_tokens);

@@ -15,7 +15,6 @@ enum {
   CURVE_POINTS = 200,  // of the training loss, each a mean over 0.5 % of the run
   FINAL_POINTS = 4,    // points whose mean is the record's training loss: the last 2 % of the run
   EVAL_BATCH = 16,     // windows handed to the model at once
-  MID_EVAL = 8,        // an evaluation on the way uses 1/8 of the final one's windows
 };
 static const double DIVERGED_RISE = 1.0;  // nats above the best held-out loss so far
 
@@ -76,113 +75,161 @@ static int curve_write(const char *dir, const Config *cfg, const Progress *p, Er
   return out_commit(&o, e);
 }
 
-static void report(ProgressKind kind, int fd, const Config *cfg, int step, int steps, double loss, double seconds, int done) {
-  if (kind == PROGRESS_PIPE) dprintf(fd, "%d %d %.4f\n", step, steps, loss);
-  if (kind == PROGRESS_LINES) {
-    const double tokens = (double)done * cfg->batch_tokens, rate = seconds > 0 ? tokens / seconds : 0;
-    fprintf(stderr, "step %d/%d  loss %.4f nats/byte  %.0f tokens/s  %.1f GFLOP/s\n", step, steps, loss, rate,
-            rate * shape_flops(cfg).exact / 1e9);
-  }
-}
-
 // ---- The run ------------------------------------------------------------------------------------------
 
-static int finish(Record *r, Model *m, const Corpus *corpus, const char *dir, const Progress *p, double began, Err *e) {
-  char path[1024];
-  if (strcmp(r->status, "finished") == 0) {
-    if (train_eval(m, corpus, batch_val_windows(corpus, m->cfg.eval_tokens, m->cfg.seq_len), &r->val_loss, &r->val_loss_se, e)) return e->code;
-    if (p->n_points > 0) p->points[p->n_points - 1].val_loss = r->val_loss;
+typedef struct Run {
+  const Config *cfg;
+  const Corpus *corpus;
+  const char *dir;
+  ProgressKind kind;
+  int fd;
+  Model model;
+  Progress p;
+  Record record;
+  uint8_t *rows;       // [B][T+1], the batch
+  int steps, first;    // of the whole run; done before this process began
+  double best, smooth; // lowest held-out loss so far; running mean of the training loss, for people
+  double began, saved, told;
+} Run;
+
+static bool is_running(const Run *r) { return strcmp(r->record.status, "finished") == 0; }
+
+static void diverge(Run *r, const char *what, double value, double other) {
+  snprintf(r->record.status, sizeof r->record.status, "diverged");
+  snprintf(r->record.reason, sizeof r->record.reason, what, r->p.step, value, other);
+}
+
+static void report(const Run *r) {
+  const double tokens = (double)(r->p.step - r->first) * r->cfg->batch_tokens, rate = tokens / (r->told - r->began);
+  if (r->kind == PROGRESS_PIPE) dprintf(r->fd, "%d %d %.4f\n", r->p.step, r->steps, r->smooth);
+  if (r->kind == PROGRESS_LINES)
+    fprintf(stderr, "step %d/%d  loss %.4f nats/byte  %.0f tokens/s  %.1f GFLOP/s\n", r->p.step, r->steps, r->smooth,
+            rate, rate * shape_flops(r->cfg).exact / 1e9);
+}
+
+// Everything that a run needs, from its checkpoint where there is a good one.
+static int begin(Run *r, Err *e) {
+  const Config *cfg = r->cfg;
+  const Corpus *corpus = r->corpus;
+  const int T = cfg->seq_len;
+  if (corpus->n_train <= (size_t)T || batch_val_windows(corpus, 1e18, T) < 1)
+    return fail(e, E_CORPUS, "corpus %s: %zu + %zu bytes are too few for windows of %d tokens", corpus->name,
+                corpus->n_train, corpus->n_val, T);
+  Record *rec = &r->record;
+  *rec = (Record){.status = "finished", .cfg = *cfg, .tokens = cfg->tokens, .steps = r->steps, .val_loss = NAN, .val_loss_se = NAN};
+  rec->params = shape_params(cfg);
+  rec->flops_per_token = shape_flops(cfg);
+  rec->epochs = cfg->tokens / (double)corpus->n_train;
+  rec->floor_nats = corpus->floor_nats;
+  rec->val_floor = corpus->val_floor_nats;
+  snprintf(rec->corpus_name, sizeof rec->corpus_name, "%s", corpus->name);
+  snprintf(rec->corpus_hash, sizeof rec->corpus_hash, "%016llx", (unsigned long long)corpus->hash);
+  config_run_id(cfg, corpus->hash, rec->id);
+  train_provenance(rec);
+
+  if (dir_make(r->dir, e) || model_new(&r->model, cfg, true, e)) return e->code;
+  r->rows = mem_new((size_t)(cfg->batch_tokens / T) * (T + 1), "batch", e);
+  if (!r->rows) return e->code;
+  Err why;
+  if (checkpoint_read(r->dir, "checkpoint.bin", rec->id, &r->model, true, &r->p, &why) != OK) {
+    if (why.code == E_MEMORY) return *e = why, why.code;
+    if (why.code != E_IO) fprintf(stderr, "isoflop: %s; starting again\n", why.msg);
+    memcpy(r->p.run_id, rec->id, sizeof r->p.run_id);
+  }
+  // Room for every point that can still come: training bins, and evaluations between them.
+  const size_t room = (size_t)(r->p.n_points + CURVE_POINTS + cfg->eval_points + 2);
+  CurvePoint *points = mem_new(sizeof(CurvePoint) * room, "curve", e);
+  if (!points) return e->code;
+  if (r->p.n_points) memcpy(points, r->p.points, sizeof(CurvePoint) * (size_t)r->p.n_points);
+  free(r->p.points);
+  r->p.points = points;
+  r->first = r->p.step;
+  r->best = INFINITY;
+  for (int i = 0; i < r->p.n_points; i++)
+    if (points[i].val_loss < r->best) r->best = points[i].val_loss;
+  return OK;
+}
+
+// One step of training, and the point of the curve where one falls on it.
+static int advance(Run *r, Err *e) {
+  const Config *cfg = r->cfg;
+  const int B = cfg->batch_tokens / cfg->seq_len, step = r->p.step + 1;
+  const double lr = schedule_lr(cfg, step, r->steps);
+  batch_train(r->corpus, (uint64_t)cfg->seed, r->p.step, B, cfg->seq_len, r->rows);
+  const double loss = model_step(&r->model, r->rows, B), norm = optim_step(&r->model, step, lr);
+  r->p.step = step;
+  r->p.bin_loss += loss;
+  r->p.bin_steps++;
+  r->smooth = isnan(r->smooth) ? loss : 0.98 * r->smooth + 0.02 * loss;
+  if (!isfinite(loss) || !isfinite(norm)) diverge(r, "step %d: loss %g, gradient norm %g", loss, norm);
+
+  const bool evaluate = cfg->eval_points > 0 && step < r->steps && falls_on(step, r->steps, cfg->eval_points);
+  if (!falls_on(step, r->steps, CURVE_POINTS) && !evaluate && step < r->steps && is_running(r)) return OK;
+  CurvePoint c = {.step = step, .lr = lr, .train_loss = r->p.bin_loss / r->p.bin_steps, .val_loss = NAN};
+  if (evaluate && is_running(r)) {
+    const int windows = batch_val_windows(r->corpus, cfg->eval_tokens / TRAIN_MID_EVAL, cfg->seq_len);
+    if (train_eval(&r->model, r->corpus, windows > 0 ? windows : 1, &c.val_loss, NULL, e)) return e->code;
+    if (!(c.val_loss < r->best + DIVERGED_RISE)) diverge(r, "step %d: held-out loss %.4f after %.4f", c.val_loss, r->best);
+    r->best = fmin(r->best, c.val_loss);
+  }
+  r->p.points[r->p.n_points++] = c;
+  r->p.bin_loss = r->p.bin_steps = 0;
+  return OK;
+}
+
+// What the clock and signals ask for between two steps.
+static int attend(Run *r, Err *e) {
+  const double now = now_seconds();
+  const bool over = r->p.step == r->steps || !is_running(r);
+  if (over || now - r->told > (r->kind == PROGRESS_PIPE ? 0.25 : 2)) {
+    r->told = now;
+    report(r);
+  }
+  if (over || (!stop_signal && now - r->saved <= r->cfg->checkpoint_seconds)) return OK;
+  if (checkpoint_write(r->dir, "checkpoint.bin", &r->model, true, &r->p, e)) return e->code;
+  r->saved = now_seconds();
+  if (!stop_signal) return OK;
+  return fail(e, 128 + stop_signal, "stopped at step %d of %d; the same command goes on from there", r->p.step, r->steps);
+}
+
+static int conclude(Run *r, Err *e) {
+  Record *rec = &r->record;
+  Progress *p = &r->p;
+  if (is_running(r)) {
+    const int windows = batch_val_windows(r->corpus, r->cfg->eval_tokens, r->cfg->seq_len);
+    if (train_eval(&r->model, r->corpus, windows > 0 ? windows : 1, &rec->val_loss, &rec->val_loss_se, e)) return e->code;
+    p->points[p->n_points - 1].val_loss = rec->val_loss;
   }
   const int n = p->n_points < FINAL_POINTS ? p->n_points : FINAL_POINTS;
-  for (int i = 0; i < n; i++) r->train_loss += p->points[p->n_points - 1 - i].train_loss / n;
-  r->seconds = now_seconds() - began;
-  snprintf(path, sizeof path, "%s/run.ini", dir);
-  if (curve_write(dir, &m->cfg, p, e) || checkpoint_write(dir, "model.bin", m, false, p, e) || record_write(path, r, e)) return e->code;
-  checkpoint_remove(dir, "checkpoint.bin");
+  for (int i = 0; i < n; i++) rec->train_loss += p->points[p->n_points - 1 - i].train_loss / n;
+  rec->seconds = now_seconds() - r->began;
+  char path[1024];
+  snprintf(path, sizeof path, "%.1000s/run.ini", r->dir);
+  if (curve_write(r->dir, r->cfg, p, e) || checkpoint_write(r->dir, "model.bin", &r->model, false, p, e) ||
+      record_write(path, rec, e))
+    return e->code;
+  checkpoint_remove(r->dir, "checkpoint.bin");
   return OK;
 }
 
 int train_run(const Config *cfg, const Corpus *corpus, const char *dir, ProgressKind kind, int fd, Err *e) {
-  const double began = now_seconds();
-  const int T = cfg->seq_len, B = cfg->batch_tokens / T, steps = (int)lround(cfg->tokens / cfg->batch_tokens);
-  if (corpus->n_train <= (size_t)T || batch_val_windows(corpus, 1e18, T) < 1)
-    return fail(e, E_CORPUS, "corpus %s: %zu + %zu bytes are too few for windows of %d tokens", corpus->name, corpus->n_train, corpus->n_val, T);
-  Record r = {.status = "finished", .cfg = *cfg, .params = shape_params(cfg), .flops_per_token = shape_flops(cfg),
-              .tokens = cfg->tokens, .steps = steps, .epochs = cfg->tokens / (double)corpus->n_train,
-              .floor_nats = corpus->floor_nats, .val_floor = corpus->val_floor_nats, .val_loss = NAN, .val_loss_se = NAN};
-  snprintf(r.corpus_name, sizeof r.corpus_name, "%s", corpus->name);
-  snprintf(r.corpus_hash, sizeof r.corpus_hash, "%016llx", (unsigned long long)corpus->hash);
-  config_run_id(cfg, corpus->hash, r.id);
-  train_provenance(&r);
-
-  Model m;
-  if (dir_make(dir, e) || model_new(&m, cfg, true, e)) return e->code;
-  Progress p = {0};
-  uint8_t *rows = mem_new((size_t)B * (T + 1), "batch", e);
-  int code = rows ? OK : e->code;
-  if (code == OK && checkpoint_read(dir, "checkpoint.bin", r.id, &m, true, &p, e) != OK) {
-    if (e->code == E_MEMORY) code = e->code;
-    else if (e->code != E_IO) fprintf(stderr, "isoflop: %s; starting again\n", e->msg);
-    memcpy(p.run_id, r.id, sizeof p.run_id);
-  }
-  // Room for every point that can come: training bins, and evaluations between them.
-  const int room = p.n_points + CURVE_POINTS + cfg->eval_points + 2;
-  CurvePoint *points = code == OK ? mem_new(sizeof(CurvePoint) * (size_t)room, "curve", e) : NULL;
-  if (code == OK && !points) code = e->code;
-  if (points && p.n_points) memcpy(points, p.points, sizeof(CurvePoint) * (size_t)p.n_points);
-  free(p.points);
-  p.points = points;
-
+  const double now = now_seconds();
+  Run r = {.cfg = cfg, .corpus = corpus, .dir = dir, .kind = kind, .fd = fd, .smooth = NAN, .began = now, .saved = now, .told = now};
+  r.steps = (int)lround(cfg->tokens / cfg->batch_tokens);
   struct sigaction act = {.sa_handler = on_signal}, was_int, was_term;
   sigaction(SIGINT, &act, &was_int);
   sigaction(SIGTERM, &act, &was_term);
-  const int first = p.step, mid_windows = batch_val_windows(corpus, cfg->eval_tokens / MID_EVAL, T);
-  double saved = began, told = 0, best = INFINITY, smooth = NAN;
-  for (int i = 0; i < p.n_points; i++)
-    if (p.points[i].val_loss < best) best = p.points[i].val_loss;
-  while (code == OK && p.step < steps && strcmp(r.status, "finished") == 0) {
-    const int step = p.step + 1;
-    const double lr = schedule_lr(cfg, step, steps);
-    batch_train(corpus, (uint64_t)cfg->seed, p.step, B, T, rows);
-    const double loss = model_step(&m, rows, B), norm = optim_step(&m, step, lr);
-    p.step = step;
-    p.bin_loss += loss;
-    p.bin_steps++;
-    smooth = isnan(smooth) ? loss : 0.98 * smooth + 0.02 * loss;
-    if (!isfinite(loss) || !isfinite(norm)) {
-      snprintf(r.status, sizeof r.status, "diverged");
-      snprintf(r.reason, sizeof r.reason, "step %d: loss %g, gradient norm %g", step, loss, norm);
-    }
-    const bool evaluate = cfg->eval_points > 0 && step < steps && falls_on(step, steps, cfg->eval_points);
-    if (falls_on(step, steps, CURVE_POINTS) || evaluate || step == steps) {
-      CurvePoint c = {.step = step, .lr = lr, .train_loss = p.bin_loss / p.bin_steps, .val_loss = NAN};
-      if (evaluate) code = train_eval(&m, corpus, mid_windows > 0 ? mid_windows : 1, &c.val_loss, NULL, e);
-      if (evaluate && !(c.val_loss < best + DIVERGED_RISE)) {
-        snprintf(r.status, sizeof r.status, "diverged");
-        snprintf(r.reason, sizeof r.reason, "step %d: held-out loss %.4f after %.4f", step, c.val_loss, best);
-      }
-      if (c.val_loss < best) best = c.val_loss;
-      p.points[p.n_points++] = c;
-      p.bin_loss = p.bin_steps = 0;
-    }
-    const double now = now_seconds();
-    if (now - told > (kind == PROGRESS_PIPE ? 0.25 : 2) || step == steps) {
-      report(kind, fd, cfg, step, steps, smooth, now - began, step - first);
-      told = now;
-    }
-    if (code == OK && step < steps && (stop_signal || now - saved > cfg->checkpoint_seconds)) {
-      code = checkpoint_write(dir, "checkpoint.bin", &m, true, &p, e);
-      saved = now;
-      if (code == OK && stop_signal)
-        code = fail(e, 128 + stop_signal, "stopped at step %d of %d; the same command goes on from there", step, steps);
-    }
+  int code = begin(&r, e);
+  while (code == OK && r.p.step < r.steps && is_running(&r)) {
+    code = advance(&r, e);
+    if (code == OK) code = attend(&r, e);
   }
-  if (code == OK) code = finish(&r, &m, corpus, dir, &p, began, e);
+  if (code == OK) code = conclude(&r, e);
   sigaction(SIGINT, &was_int, NULL);
   sigaction(SIGTERM, &was_term, NULL);
-  free(p.points);
-  free(rows);
-  model_free(&m);
+  free(r.p.points);
+  free(r.rows);
+  model_free(&r.model);
   return code;
 }
 

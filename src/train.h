@@ -15,7 +15,7 @@ int train_run(const Config *cfg, const Corpus *corpus, const char *dir, Progress
 
 // Held-out loss in nats per token over `windows` windows of T tokens, and its standard error. Neighbouring windows share a document, so
 // the error is that of means over TRAIN_EVAL_CLUSTER windows in a row (`se` may be NULL).
-enum { TRAIN_EVAL_CLUSTER = 16 };
+enum { TRAIN_EVAL_CLUSTER = 16, TRAIN_MID_EVAL = 8 /* an evaluation on the way uses 1/8 of the final one's windows */ };
 int train_eval(Model *m, const Corpus *corpus, int windows, double *loss, double *se, Err *e);
 
 // `isoflop train|eval|sample`: see their --help.
