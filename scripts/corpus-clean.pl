@@ -67,27 +67,10 @@ sub html {
 }
 
 my %recipes = (
-  # text:REGEX  files as they are
-  text => sub { emit(ascii(slurp($_))) for files($args[0]) },
-
   # code:REGEX  source files under 1 MB
   code => sub { emit(slurp($_)) for files($args[0]) },
 
   html => sub { emit(ascii(html(ascii(slurp($_))))) for files($args[0]) },
-
-  # The Brown corpus: "The/at jury/nn said/vbd ,/," -> "The jury said,"
-  brown => sub {
-    for (files('/c[a-r]\d\d$')) {
-      my $s = slurp($_);
-      $s =~ s{(\S+)/[^/\s]+(?=\s|$)}{$1}g;
-      $s =~ s/``\s*/"/g;
-      $s =~ s/\s*''/"/g;
-      $s =~ s/[ \t]+([.,;:?!])(?=\s|"|$)/$1/g;
-      $s =~ s/[ \t]*\n\s*/\n/g;
-      $s =~ s/\n/\n\n/g;
-      emit($s);
-    }
-  },
 
   # The bible program prints "Ge1:1 In the beginning": a paragraph a chapter, without the references.
   bible => sub {

@@ -46,50 +46,41 @@ apt_lists() {
   apt update >>"$work/log"
 }
 
-# fetch KIND PACKAGE VERSION SHA256: sets $file, or to nothing. First what is there already, then the table's version,
+# fetch PACKAGE VERSION SHA256: sets $file, or to nothing. First what is there already, then the table's version,
 # then any.
 fetch() {
   new=$work/new
   rm -rf "$new"; mkdir -p "$new"
   file=
   for f in "$packages"/*; do
-    [ -f "$f" ] && [ "$(basename "$f")" = "$4.$1" ] && file=$f && return
+    [ -f "$f" ] && [ "$(basename "$f")" = "$3.deb" ] && file=$f && return
   done
-  case $1 in
-    deb) apt_lists; (cd "$new" && { apt download "$2=$3" || apt download "$2"; }) >>"$work/log" ;;
-    npm) command -v npm >/dev/null && (cd "$new" && npm pack --silent "$2@$3") >>"$work/log" 2>&1 ;;
-  esac
+  apt_lists
+  (cd "$new" && { apt download "$1=$2" || apt download "$1"; }) >>"$work/log"
   for f in "$new"/*; do [ -f "$f" ] && file=$f; done
   [ -n "$file" ] || return
   sha=$(sha256sum "$file" | cut -d' ' -f1)
-  [ "$sha" = "$4" ] || warn "$2: not the file that the table names (version $3); going on with $(basename "$file")"
-  mv "$file" "$packages/$sha.$1" && file=$packages/$sha.$1
-}
-
-unpack() {  # unpack KIND FILE FOLDER
-  mkdir -p "$3"
-  case $1 in
-    deb) dpkg-deb -x "$2" "$3" ;;
-    npm) gzip -dc "$2" | tar xf - -C "$3" ;;
-  esac 2>>"$work/log"
+  [ "$sha" = "$3" ] || warn "$1: not the file that the table names (version $2); going on with $(basename "$file")"
+  mv "$file" "$packages/$sha.deb" && file=$packages/$sha.deb
 }
 
 manifest=$work/manifest
 printf 'package\tversion\tsha256\tlicence\tbytes\n' >"$manifest"
 tab=$(printf '\t')
 grep -v '^#' "$table" >"$work/table"
-while IFS=$tab read -r kind package version sha recipe licence; do
-  fetch "$kind" "$package" "$version" "$sha"
+while IFS=$tab read -r package version sha recipe licence; do
+  fetch "$package" "$version" "$sha"
   if [ -z "$file" ]; then warn "$package: cannot be had here; left out"; continue; fi
-  dir=$(echo "$package" | tr '/@' '__')
-  unpack "$kind" "$file" "$work/unpacked" && mkdir -p "$work/text/$dir" || { warn "$package: cannot be unpacked"; continue; }
+  dir=$package
+  mkdir -p "$work/unpacked" "$work/text/$dir"
+  dpkg-deb -x "$file" "$work/unpacked" 2>>"$work/log" || { warn "$package: cannot be unpacked"; continue; }
   [ "$recipe" = - ] && continue  # only unpacked, for the next line
   perl "$here/corpus-clean.pl" "$recipe" "$work/unpacked" "$work/text/$dir" </dev/null || warn "$package: the $recipe recipe failed"
   rm -rf "$work/unpacked"
   bytes=$(find "$work/text/$dir" -type f -exec cat {} + | wc -c)
   [ "$bytes" -gt 0 ] || warn "$package: no text found in it"
-  [ "$kind" = deb ] && version=$(dpkg-deb -f "$file" Version)
-  printf '%s\t%s\t%s\t%s\t%s\n' "$package" "$version" "$(basename "$file" ".$kind")" "$licence" "$bytes" >>"$manifest"
+  version=$(dpkg-deb -f "$file" Version)
+  printf '%s\t%s\t%s\t%s\t%s\n' "$package" "$version" "$(basename "$file" .deb)" "$licence" "$bytes" >>"$manifest"
   echo "$package $version: $bytes bytes of text"
 done <"$work/table"
 
