@@ -113,13 +113,13 @@ static void gemm_xsmm(Mat c, Mat a, Mat b, int accumulate) {
 int main(int argc, char **argv) {
   int n = 0;
 #ifdef BLIS
-  bench_gemm_peers[n++] = (GemmRung){"blis", NULL, gemm_blis, true, INFINITY, 0};
+  bench_gemm_peers[n++] = (GemmRung){"blis", NULL, gemm_blis, true, INFINITY, false};
 #endif
 #ifdef DNNL
-  bench_gemm_peers[n++] = (GemmRung){"onednn", NULL, gemm_dnnl, true, INFINITY, 0};
+  bench_gemm_peers[n++] = (GemmRung){"onednn", NULL, gemm_dnnl, true, INFINITY, false};
 #endif
 #ifdef XSMM
-  bench_gemm_peers[n++] = (GemmRung){"libxsmm", NULL, gemm_xsmm, true, INFINITY, 0};
+  bench_gemm_peers[n++] = (GemmRung){"libxsmm", NULL, gemm_xsmm, true, INFINITY, false};
 #endif
   return kernels_init(NULL) || argc < 2 ? E_USAGE : bench_main(argc - 1, argv + 1);
 }

@@ -72,26 +72,6 @@ my %recipes = (
 
   html => sub { emit(ascii(html(ascii(slurp($_))))) for files($args[0]) },
 
-  # The bible program prints "Ge1:1 In the beginning": a paragraph a chapter, without the references.
-  bible => sub {
-    my ($program) = files('/bin/bible$');
-    my ($text) = files('/bible\.data$');
-    my $chapter = '';
-    my $s = '';
-    my ($folder) = $text =~ m{(.*)/};
-    $program = `readlink -f '$program'`;
-    chomp $program;
-    # From its folder: the program takes only short paths.
-    open my $f, '-|', "cd '$folder' && exec '$program' -d bible.data -f Gen1:1-Rev22:21" or die "bible: $!\n";
-    while (<$f>) {
-      s/^(\w+?\d+):\d+ // or next;
-      $s .= $1 eq $chapter ? '' : "\n";
-      $chapter = $1;
-      $s .= $_;
-    }
-    emit($s);
-  },
-
   # An R data file: blocks of 4 bytes of length and a zlib stream; inside, strings as R serialises them: type 9 in the
   # flags' last byte, four bytes of length, the bytes. A gzip header in front of the bare deflate stream makes gzip
   # unpack it (and complain at the end that there is no checksum, which is why its exit code does not count).

@@ -74,7 +74,6 @@ while IFS=$tab read -r package version sha recipe licence; do
   dir=$package
   mkdir -p "$work/unpacked" "$work/text/$dir"
   dpkg-deb -x "$file" "$work/unpacked" 2>>"$work/log" || { warn "$package: cannot be unpacked"; continue; }
-  [ "$recipe" = - ] && continue  # only unpacked, for the next line
   perl "$here/corpus-clean.pl" "$recipe" "$work/unpacked" "$work/text/$dir" </dev/null || warn "$package: the $recipe recipe failed"
   rm -rf "$work/unpacked"
   bytes=$(find "$work/text/$dir" -type f -exec cat {} + | wc -c)

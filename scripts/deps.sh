@@ -5,10 +5,10 @@
 set -u
 say() { echo "deps.sh: $*" >&2; }
 
-# Compiler and tools; the libraries the Makefile links (OpenBLAS in its OpenMP flavour, inih, zlib); cmocka for the
-# tests; gnuplot for the figures; perl for the corpora.
+# Compiler and tools; the libraries the Makefile links (OpenBLAS in its OpenMP flavour, inih, jansson, liblbfgs, zlib);
+# cmocka for the tests; gnuplot for the figures; perl for the corpora.
 packages="gcc libc6-dev make git ca-certificates perl
-          libopenblas-openmp-dev libinih-dev zlib1g-dev libcmocka-dev gnuplot-nox"
+          libopenblas-openmp-dev libinih-dev libjansson-dev liblbfgs-dev zlib1g-dev libcmocka-dev gnuplot-nox"
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
   say "this system has no apt: install the equivalents of:" $packages
