@@ -9,13 +9,15 @@ WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 CFLAGS  += -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -D_GNU_SOURCE -Ikernels -Isrc $(SAN)
 # OpenBLAS's OpenMP flavour by its folder: where the pthread flavour is installed too, Debian would link that one.
 BLAS    := $(wildcard /usr/lib/$(shell $(CC) -dumpmachine)/openblas-openmp)
-LDLIBS  += $(BLAS:%=-L% -Wl,-rpath,%) -linih -lz -lopenblas -lm
+LDLIBS  += $(foreach d,$(BLAS),-L$d -Wl,-rpath,$d) -linih -ljansson -llbfgs -lz -lopenblas -lm
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
+ifeq ($(ARCH),x86_64)
 FLAGS_avx2       := -mavx2 -mfma
 FLAGS_avx512     := -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma -mavx2 -mprefer-vector-width=512
 FLAGS_avx512bf16 := $(FLAGS_avx512) -mavx512bf16
+endif
 
 isa      = $(lastword $(subst _, ,$(basename $(notdir $1))))
 KERN    := $(patsubst %.c,$B/%.o,$(wildcard kernels/*.c))
@@ -26,7 +28,7 @@ TESTS   := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/test_*.c) tests/chec
 CORPUS  ?= english
 OUT     ?= out/sweep-$(basename $(notdir $(CORPUS)))
 
-.PHONY: all sweep report corpus corpus-english corpus-code check test asan ubsan cover tidy fmt clean help
+.PHONY: all sweep report bench corpus corpus-english corpus-code check test test-neon asan ubsan cover tidy fmt clean help
 all: $B/isoflop  ## build/isoflop
 
 $B/%.o: %.c Makefile
@@ -47,6 +49,10 @@ sweep: $B/isoflop corpus  ## the default study on CORPUS=english|code|synthetic|
 	@$(MAKE) --no-print-directory report
 report: $B/isoflop  ## fits and figures again from the runs that OUT has
 	$B/isoflop report $(OUT)
+bench: $B/isoflop  ## the ladder of matrix products and the training step: tables, out/bench/gemm.csv, pictures (2 minutes)
+	$B/isoflop bench gemm --out out/bench
+	gnuplot -e "dir='out/bench'" scripts/bench-gemm-plot.gp
+	$B/isoflop bench step
 corpus: $(addprefix corpus-,$(filter english code,$(CORPUS)))
 corpus-english corpus-code: corpus-%: $B/isoflop  ## real text from Debian packages, no root, nothing installed
 	$Q[ -f $${ISOFLOP_DATA:-data}/$*.tok ] || ISOFLOP=$B/isoflop scripts/corpus.sh $*
@@ -54,6 +60,8 @@ check: $(TESTS)  ## the unit tests: under a minute
 	$Qtests/run.sh $B $(notdir $(TESTS))
 test: $B/isoflop $(TESTS)  ## all tests; the last line is "N passed, N failed"
 	$Qtests/run.sh $B
+test-neon:  ## the ARM kernels, cross-built, run under qemu
+	$Qsh tests/neon.sh $B
 asan:  ## all tests under the address and leak sanitizer
 	$Q$(MAKE) --no-print-directory B=build-asan OPT="-O1 -g" SAN="-fsanitize=address -fno-omit-frame-pointer" test
 ubsan:  ## all tests under the undefined-behaviour sanitizer

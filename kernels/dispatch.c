@@ -7,16 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ukr.h"
-#if __has_include("vec.h")
 #include "vec.h"
-#else
-#define VEC_TABLE(isa)
+
+#if __has_include(<cblas.h>)  // the one library here; the tests of another architecture are built without it
+#define HAVE_OPENBLAS 1
 #endif
 
 static int always(void) { return 1; }
 static const Kernels kernels_scalar = {
   .name = "scalar", .supported = always, .mr = 4, .nr = 8, .gemm_ukr = gemm_ukr_4x8_scalar,
-  .fma_burst = fma_burst_scalar, VEC_TABLE(scalar)};
+  .fma_burst = fma_burst_scalar, .pack_t = pack_t_scalar, .bf16_ukr = bf16_ukr_scalar,
+  .bf16_along = bf16_along_scalar, .bf16_across = bf16_across_scalar, VEC_TABLE(scalar)};
 
 #ifdef __x86_64__
 static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
@@ -24,35 +25,50 @@ static int has_avx512(void) {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
 }
+static int has_avx512bf16(void) { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 static const Kernels kernels_avx2 = {
   .name = "avx2", .supported = has_avx2, .mr = 6, .nr = 16, .gemm_ukr = gemm_ukr_6x16_avx2,
-  .fma_burst = fma_burst_avx2, VEC_TABLE(avx2)};
+  .fma_burst = fma_burst_avx2, .pack_t = pack_t_avx2, .bf16_ukr = bf16_ukr_avx2, VEC_TABLE(avx2)};
 static const Kernels kernels_avx512 = {
   .name = "avx512", .supported = has_avx512, .mr = 14, .nr = 32, .gemm_ukr = gemm_ukr_14x32_avx512,
-  .fma_burst = fma_burst_avx512, VEC_TABLE(avx512)};
+  .fma_burst = fma_burst_avx512, .pack_t = pack_t_avx512, VEC_TABLE(avx512)};
+// What AVX512-BF16 adds to it; not a table of its own, since for floats it would be the same one.
+static const Kernels extra_avx512bf16 = {
+  .bf16_ukr = bf16_ukr_avx512bf16, .bf16_along = bf16_along_avx512bf16, .bf16_across = bf16_across_avx512bf16};
+#elif defined __aarch64__
+VEC_DECLARE(neon);
+static const Kernels kernels_neon = {
+  .name = "neon", .supported = always, .mr = 6, .nr = 16, .gemm_ukr = gemm_ukr_6x16_neon,
+  .fma_burst = fma_burst_neon, VEC_TABLE(neon)};
 #endif
 
+#if HAVE_OPENBLAS
 // mr and nr only steer how gemm_team() shares the work.
 static const Kernels kernels_openblas = {
   .name = "openblas", .supported = always, .mr = 16, .nr = 32, .gemm = gemm_openblas};
+#endif
 
 const Kernels *const kernels_all[] = {
   &kernels_scalar,
 #ifdef __x86_64__
   &kernels_avx2,
   &kernels_avx512,
+#elif defined __aarch64__
+  &kernels_neon,
 #endif
+#if HAVE_OPENBLAS
   &kernels_openblas,
+#endif
   NULL,
 };
 
 static Kernels chosen;  // a copy of the chosen table with its gaps filled
 const Kernels *kern = &kernels_scalar;
 
-// The members from `rmsnorm` on are function pointers and nothing else, so gaps can be filled slot by slot.
+// The members from `fma_burst` on are function pointers and nothing else, so gaps can be filled slot by slot.
 static void fill_gaps(Kernels *k, const Kernels *from) {
   typedef void (*Slot)(void);
-  const size_t first = offsetof(Kernels, rmsnorm);
+  const size_t first = offsetof(Kernels, fma_burst);
   for (size_t at = first; at + sizeof(Slot) <= sizeof(Kernels); at += sizeof(Slot))
     if (!*(Slot *)((char *)k + at)) memcpy((char *)k + at, (const char *)from + at, sizeof(Slot));
 }
@@ -62,14 +78,16 @@ int kernels_init(const char *force) {
   int found = -1;
   for (int i = 0; kernels_all[i]; i++) {
     if (!kernels_all[i]->supported()) continue;
-    if (force && *force ? !strcmp(force, kernels_all[i]->name) : kernels_all[i] != &kernels_openblas) found = i;
+    if (force && *force ? !strcmp(force, kernels_all[i]->name) : !kernels_all[i]->gemm) found = i;
   }
   if (found < 0) return -1;
   chosen = *kernels_all[found];
-  for (int i = found - 1; i >= 0; i--) {
+  for (int i = found; i >= 0; i--) {
     if (!kernels_all[i]->supported()) continue;
+#ifdef __x86_64__
+    if (kernels_all[i] == &kernels_avx512 && has_avx512bf16()) fill_gaps(&chosen, &extra_avx512bf16);
+#endif
     fill_gaps(&chosen, kernels_all[i]);
-    if (!chosen.fma_burst) chosen.fma_burst = kernels_all[i]->fma_burst;
   }
   kern = &chosen;
   return 0;
@@ -77,7 +95,12 @@ int kernels_init(const char *force) {
 
 const char *kernels_describe(const Kernels *k) {
   static char text[64];
-  if (k->gemm == gemm_openblas) snprintf(text, sizeof text, "%s (%s, 1 thread a call)", k->name, gemm_openblas_core());
-  else snprintf(text, sizeof text, "%s (%dx%d)", k->name, k->mr, k->nr);
+#if HAVE_OPENBLAS
+  if (k->gemm) {
+    snprintf(text, sizeof text, "%s (%s, 1 thread a call)", k->name, gemm_openblas_core());
+    return text;
+  }
+#endif
+  snprintf(text, sizeof text, "%s (%dx%d)", k->name, k->mr, k->nr);
   return text;
 }

@@ -8,6 +8,7 @@
 // operand is read where it lies whenever its strides allow: A by broadcast, so any strides do; B by rows of a panel.
 #include <assert.h>
 #include <omp.h>
+#include <string.h>
 #include "kernels.h"
 
 enum {
@@ -21,26 +22,23 @@ static int imin(int a, int b) { return a < b ? a : b; }
 // Rows a multiple of 2 KiB apart fall into two sets of a first-level cache of 64 sets, which then holds 16 of them.
 static int aliases(ptrdiff_t stride) { return stride && stride % 512 == 0; }
 
-// The same block at a stride that spreads its rows over the cache.
+// The same block, one of whose strides is 1, at another stride that spreads its rows over the cache.
 static Mat unalias(float *dst, Mat x) {
   const int flip = x.rs == 1;
   const Mat from = flip ? tr(x) : x, to = mat_ld(dst, from.rows, from.cols, (from.cols + 31) / 16 * 16);
-  for (int i = 0; i < from.rows; i++)
-    for (int j = 0; j < from.cols; j++) to.p[i * to.rs + j] = from.p[i * from.rs + j * from.cs];
+  for (int i = 0; i < from.rows; i++) memcpy(to.p + i * to.rs, from.p + i * from.rs, (size_t)from.cols * sizeof(float));
   return flip ? tr(to) : to;
 }
 
 // B(0..k-1, 0..n-1) -> [k][nr], zeros past the n-th column.
 static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff_t cs, int k, int n) {
-  // a transposed matrix: 16 of each row at a time, so that both sides use whole lines
-  if (rs == 1 && cs != 1 && n == nr) {
-    for (int k0 = 0; k0 < k; k0 += 16)
-      for (int j = 0; j < nr; j++)
-        for (int kk = k0; kk < imin(k0 + 16, k); kk++) dst[(ptrdiff_t)kk * nr + j] = b[kk + j * cs];
+  if (rs == 1 && cs != 1) {
+    kern->pack_t((Word *)dst, nr, (const Word *)b, cs, k, n);
     return;
   }
-  for (int kk = 0; kk < k; kk++, dst += nr) {
-    for (int j = 0; j < n; j++) dst[j] = b[kk * rs + j * cs];
+  for (int kk = 0; kk < k; kk++, dst += nr, b += rs) {
+    if (cs == 1) memcpy(dst, b, (size_t)n * sizeof *dst);
+    else for (int j = 0; j < n; j++) dst[j] = b[j * cs];
     for (int j = n; j < nr; j++) dst[j] = 0;
   }
 }
@@ -105,29 +103,36 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   }
 }
 
-// Shares are whole rows of tiles, or whole column panels where C is wider than it is tall.
-void gemm_team(Mat c, Mat a, Mat b, int accumulate) {
+// Cuts the three views down to this thread's share: whole rows of tiles, or whole panels where C is wider than it is
+// tall. False: nothing is left for it.
+static int team_share(Mat *c, Mat *a, Mat *b, int mr, int nr) {
   const int nt = omp_get_num_threads(), id = omp_get_thread_num();
-  const int unit_m = kern->mr, unit_n = kern->nr;
-  const int um = (c.rows + unit_m - 1) / unit_m, un = (c.cols + unit_n - 1) / unit_n;
-  if (nt == 1) {
-    gemm(c, a, b, accumulate);
-  } else if (um >= un) {
-    const int lo = (int)((int64_t)c.rows * id / nt), hi = (int)((int64_t)c.rows * (id + 1) / nt);
-    if (hi > lo) gemm(mat_rows(c, lo, hi - lo), mat_rows(a, lo, hi - lo), b, accumulate);
-  } else {
-    const int lo = un * id / nt * unit_n, hi = imin(un * (id + 1) / nt * unit_n, c.cols);
-    if (hi <= lo) return;
-    b.p += lo * (b.cs ? b.cs : (ptrdiff_t)b.rows);  // a packed B: whole panels of rows x nr
-    b.cols = hi - lo;
-    gemm(mat_cols(c, lo, hi - lo), a, b, accumulate);
+  const int um = (c->rows + mr - 1) / mr, un = (c->cols + nr - 1) / nr;
+  if (nt == 1) return 1;
+  if (um >= un) {
+    const int lo = (int)((int64_t)c->rows * id / nt), n = (int)((int64_t)c->rows * (id + 1) / nt) - lo;
+    *c = mat_rows(*c, lo, n), *a = mat_rows(*a, lo, n);
+    return n > 0;
   }
+  const int lo = un * id / nt * nr, n = imin(un * (id + 1) / nt * nr, c->cols) - lo;
+  *c = mat_cols(*c, lo, n);
+  *b = (Mat){b->p + (b->cs ? lo * b->cs : (ptrdiff_t)lo * b->rows), b->rows, n, b->rs, b->cs};
+  return n > 0;
+}
+
+void gemm_team(Mat c, Mat a, Mat b, int accumulate) {
+  if (team_share(&c, &a, &b, kern->mr, kern->nr)) gemm(c, a, b, accumulate);
+}
+
+void gemm_bf16_team(Mat c, Mat a, Mat b, int accumulate) {
+  assert(b.cs != 0);
+  if (team_share(&c, &a, &b, BF16_MR, BF16_NR)) gemm_bf16(c, a, b, accumulate);
 }
 
 size_t gemm_pack_floats(int k, int n) { return (size_t)k * ((n + MAX_NR - 1) / MAX_NR * MAX_NR); }
 
 Mat gemm_pack(float *dst, Mat b) {
-  if (kern->gemm) {  // a library has its own layout: hand it plain rows
+  if (!kern->gemm_ukr) {  // a library has its own layout: hand it plain rows
     for (int k = 0; k < b.rows; k++)
       for (int j = 0; j < b.cols; j++) dst[(ptrdiff_t)k * b.cols + j] = b.p[k * b.rs + j * b.cs];
     return mat(dst, b.rows, b.cols);

@@ -5,37 +5,10 @@
 // narrow C (n <= 8) takes 12 rows x 1 vector. Lanes past the n-th are masked: neither read nor written.
 #if defined __x86_64__
 #include <immintrin.h>
+#include "rows.h"
 #include "ukr.h"
 
 enum { MR = 6, MR_NARROW = 12 };
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
-
-// Row i of A's tile at a step k is base[i/5] + {0, rs, 2rs, 3rs, 4rs}[i%5]; see gemm_avx512.c.
-typedef struct Rows { const char *base[3]; ptrdiff_t rs, rs3; } Rows;
-
-INLINE Rows rows_new(int m, const float *a, ptrdiff_t a_rs) {
-  Rows r = {.rs = a_rs * 4, .rs3 = a_rs * 12};
-  __asm__("" : "+r"(r.rs), "+r"(r.rs3));
-  UNROLL for (int g = 0; g < (m + 4) / 5; g++) {
-    r.base[g] = (const char *)(a + 5 * g * a_rs);
-    __asm__("" : "+r"(r.base[g]));
-  }
-  return r;
-}
-INLINE __m256 rows_get(const Rows *r, int i) {
-  const char *p = r->base[i / 5];
-  switch (i % 5) {
-    case 0: return _mm256_broadcast_ss((const float *)p);
-    case 1: return _mm256_broadcast_ss((const float *)(p + r->rs));
-    case 2: return _mm256_broadcast_ss((const float *)(p + r->rs * 2));
-    case 3: return _mm256_broadcast_ss((const float *)(p + r->rs3));
-    default: return _mm256_broadcast_ss((const float *)(p + r->rs * 4));
-  }
-}
-INLINE void rows_next(Rows *r, int m, ptrdiff_t a_cs) {
-  UNROLL for (int g = 0; g < (m + 4) / 5; g++) r->base[g] += a_cs * 4;
-}
 
 static const int lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 // mask of the first n lanes
@@ -61,7 +34,7 @@ INLINE void tile_16(int m, int full, int n, int k, const float *a, ptrdiff_t a_r
   for (int kk = 0; kk < k; kk++, b += ldb) {
     const __m256 b0 = _mm256_loadu_ps(b), b1 = get(b + 8, mask, full);
     UNROLL for (int i = 0; i < m; i++) {
-      const __m256 ai = rows_get(&r, i);
+      const __m256 ai = _mm256_broadcast_ss(rows_at(&r, i));
       t[i][0] = _mm256_fmadd_ps(ai, b0, t[i][0]);
       t[i][1] = _mm256_fmadd_ps(ai, b1, t[i][1]);
     }
@@ -82,7 +55,7 @@ INLINE void tile_8(int m, int full, int n, int k, const float *a, ptrdiff_t a_rs
   Rows r = rows_new(m, a, a_rs);
   for (int kk = 0; kk < k; kk++, b += ldb) {
     const __m256 b0 = get(b, mask, full);
-    UNROLL for (int i = 0; i < m; i++) t[i] = _mm256_fmadd_ps(rows_get(&r, i), b0, t[i]);
+    UNROLL for (int i = 0; i < m; i++) t[i] = _mm256_fmadd_ps(_mm256_broadcast_ss(rows_at(&r, i)), b0, t[i]);
     rows_next(&r, m, a_cs);
   }
   UNROLL for (int i = 0; i < m; i++) put(c + i * ldc, mask, full, t[i]);
@@ -109,6 +82,79 @@ void gemm_ukr_6x16_avx2(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptr
     switch (m) { CASES_12(tile_8, 0) }
   }
   __builtin_unreachable();
+}
+
+// 4 words of each of 8 rows -> 4 lines of 8 words; see gemm_avx512.c.
+INLINE void pack_4(Word *dst, int nr, const Word *const *row, int at, int words, __m256i live) {
+  const __m128i part = _mm_loadu_si128((const __m128i *)(lanes + 8 - words));
+  __m256 t[4];
+  UNROLL for (int i = 0; i < 4; i++) {
+    const float *low = (const float *)(row[i] + at), *high = (const float *)(row[i + 4] + at);
+    t[i] = words == 4 ? _mm256_loadu2_m128(high, low)
+                      : _mm256_set_m128(_mm_maskload_ps(high, part), _mm_maskload_ps(low, part));
+  }
+  const __m256 ab01 = _mm256_unpacklo_ps(t[0], t[1]), ab23 = _mm256_unpackhi_ps(t[0], t[1]);
+  const __m256 cd01 = _mm256_unpacklo_ps(t[2], t[3]), cd23 = _mm256_unpackhi_ps(t[2], t[3]);
+  const __m256 out[4] = {_mm256_shuffle_ps(ab01, cd01, 0x44), _mm256_shuffle_ps(ab01, cd01, 0xee),
+                         _mm256_shuffle_ps(ab23, cd23, 0x44), _mm256_shuffle_ps(ab23, cd23, 0xee)};
+  UNROLL for (int i = 0; i < 4; i++)
+    if (i < words)
+      _mm256_storeu_si256((__m256i *)(dst + (ptrdiff_t)(at + i) * nr), _mm256_castps_si256(out[i]) & live);
+}
+
+void pack_t_avx2(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n) {
+  for (int j0 = 0; j0 < nr; j0 += 8) {
+    const int rows = n - j0;
+    const __m256i live = first(rows > 8 ? 8 : rows > 0 ? rows : 0);
+    const Word *row[8];  // past the last row: the last row, for the mask to erase
+    for (int j = 0; j < 8; j++) row[j] = src + (j0 + j < n ? j0 + j : n - 1) * ld;
+    int kk = 0;
+    for (; kk + 4 <= k; kk += 4) pack_4(dst + j0, nr, row, kk, 4, live);
+    if (kk < k) pack_4(dst + j0, nr, row, kk, k - kk, live);
+  }
+}
+
+// ---- bf16, emulated: what vdpbf16ps does, in two fused multiply-adds ------------------------------------------------
+
+// A bf16 is the upper half of the float of the same value. One step of k: the odd elements of the pairs, then the even.
+INLINE __m256 odd(__m256i pairs) { return _mm256_castsi256_ps(pairs & _mm256_set1_epi32((int)0xffff0000)); }
+INLINE __m256 even(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
+
+// m x up to 16 columns. Not inlined: its arithmetic must stay between the caller's changes of the rounding mode.
+static __attribute__((noinline)) void bf16_rows_4(int m, int n, int pairs, const Word *a, ptrdiff_t a_rs,
+                                                  ptrdiff_t a_cs, const Word *b, float *c, ptrdiff_t ldc,
+                                                  int accumulate) {
+  const __m256i mask0 = first(n < 8 ? n : 8), mask1 = first(n > 8 ? n - 8 : 0);
+  __m256 t[4][2];
+  UNROLL for (int i = 0; i < 4; i++) {
+    const int on = accumulate && i < m;
+    t[i][0] = on ? _mm256_maskload_ps(c + i * ldc, mask0) : _mm256_setzero_ps();
+    t[i][1] = on ? _mm256_maskload_ps(c + i * ldc + 8, mask1) : _mm256_setzero_ps();
+  }
+  for (int p = 0; p < pairs; p++, a += a_cs, b += BF16_NR) {
+    const __m256i b0 = _mm256_loadu_si256((const __m256i *)b), b1 = _mm256_loadu_si256((const __m256i *)(b + 8));
+    UNROLL for (int i = 0; i < 4; i++) {
+      const __m256i ai = _mm256_set1_epi32((int)a[i < m ? i * a_rs : 0]);
+      t[i][0] = _mm256_fmadd_ps(even(ai), even(b0), _mm256_fmadd_ps(odd(ai), odd(b0), t[i][0]));
+      t[i][1] = _mm256_fmadd_ps(even(ai), even(b1), _mm256_fmadd_ps(odd(ai), odd(b1), t[i][1]));
+    }
+  }
+  UNROLL for (int i = 0; i < 4; i++)
+    if (i < m) {
+      _mm256_maskstore_ps(c + i * ldc, mask0, t[i][0]);
+      _mm256_maskstore_ps(c + i * ldc + 8, mask1, t[i][1]);
+    }
+}
+
+void bf16_ukr_avx2(int m, int n, int pairs, const Word *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const Word *b, float *c,
+                   ptrdiff_t ldc, int accumulate) {
+  const unsigned mode = _mm_getcsr();
+  _mm_setcsr(mode | 0x8040);  // denormals are zeros, in and out
+  for (int i = 0; i < m; i += 4)
+    for (int j = 0; j < n; j += 16)
+      bf16_rows_4(m - i < 4 ? m - i : 4, n - j < 16 ? n - j : 16, pairs, a + i * a_rs, a_rs, a_cs, b + j,
+                  c + i * ldc + j, ldc, accumulate);
+  _mm_setcsr(mode);
 }
 
 double fma_burst_avx2(int rounds) {

@@ -10,56 +10,10 @@
 // each k then costs 16 loads for 28 multiply-adds. A narrow C (n <= 16) takes 28 rows x 1 vector instead.
 #if defined __x86_64__
 #include <immintrin.h>
+#include "rows.h"
 #include "ukr.h"
 
 enum { MR = 14, MR_NARROW = 28, AHEAD = 16 };
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
-
-// Row i of A's tile at a step k is base[i/5] + {0, rs, 2rs, 3rs, 4rs}[i%5]: x86 addressing multiplies the index by 1, 2
-// or 4, so 28 rows need only 6 moving pointers and 2 fixed offsets. The empty asm hides how they are related,
-// lest the compiler derive 28 pointers and spill them.
-typedef struct Rows { const char *base[6]; ptrdiff_t rs, rs3; } Rows;
-
-INLINE Rows rows_new(int m, const float *a, ptrdiff_t a_rs) {
-  Rows r = {.rs = a_rs * 4, .rs3 = a_rs * 12};
-  __asm__("" : "+r"(r.rs), "+r"(r.rs3));
-  UNROLL for (int g = 0; g < (m + 4) / 5; g++) {
-    r.base[g] = (const char *)(a + 5 * g * a_rs);
-    __asm__("" : "+r"(r.base[g]));
-  }
-  return r;
-}
-INLINE float rows_get(const Rows *r, int i) {
-  const char *p = r->base[i / 5];
-  switch (i % 5) {
-    case 0: return *(const float *)p;
-    case 1: return *(const float *)(p + r->rs);
-    case 2: return *(const float *)(p + r->rs * 2);
-    case 3: return *(const float *)(p + r->rs3);
-    default: return *(const float *)(p + r->rs * 4);
-  }
-}
-// The next row of C. Opaque, so that rows are walked as they come instead of 14 addresses being kept through the loop
-// over k.
-INLINE float *row_next(float *c, ptrdiff_t ldc) {
-  c += ldc;
-  __asm__("" : "+r"(c));
-  return c;
-}
-// Starts fetching the lines of C that will be wanted: of this tile, to be stored, or, when C is read too, of the tile
-// below. Without it the stores of a C that is not in the caches wait for memory one after another.
-INLINE void prefetch_c(int m, int n, int k, const float *c, ptrdiff_t ldc, int accumulate) {
-  if (k < 32) return;
-  if (accumulate) c += m * ldc;
-  UNROLL for (int i = 0; i < m; i++, c = row_next((float *)c, ldc)) {
-    _mm_prefetch((const char *)c, _MM_HINT_T0);
-    if (n > 16) _mm_prefetch((const char *)(c + n - 1), _MM_HINT_T0);
-  }
-}
-INLINE void rows_next(Rows *r, int m, ptrdiff_t a_cs) {
-  UNROLL for (int g = 0; g < (m + 4) / 5; g++) r->base[g] += a_cs * 4;
-}
 
 // m x (16 + up to 16): the second vector masked to the columns that exist.
 INLINE void tile_32(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b, ptrdiff_t ldb,
@@ -82,7 +36,7 @@ INLINE void tile_32(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff
     _mm_prefetch((const char *)(b + AHEAD * ldb), _MM_HINT_T0);
     _mm_prefetch((const char *)(b + AHEAD * ldb + 16), _MM_HINT_T0);
     UNROLL for (int i = 0; i < m; i++) {
-      const __m512 ai = _mm512_set1_ps(rows_get(&r, i));
+      const __m512 ai = _mm512_set1_ps(*(const float *)rows_at(&r, i));
       t[i][0] = _mm512_fmadd_ps(ai, b0, t[i][0]);
       t[i][1] = _mm512_fmadd_ps(ai, b1, t[i][1]);
     }
@@ -123,7 +77,7 @@ INLINE void tile_24(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff
     const __m512 b0 = _mm512_loadu_ps(b);
     const __m256 b1 = _mm256_maskz_loadu_ps(mask, b + 16);
     UNROLL for (int i = 0; i < m; i++) {
-      const __m512 ai = _mm512_set1_ps(rows_get(&r, i));
+      const __m512 ai = _mm512_set1_ps(*(const float *)rows_at(&r, i));
       t[i] = _mm512_fmadd_ps(ai, b0, t[i]);
       u[i] = _mm256_fmadd_ps(_mm512_castps512_ps256(ai), b1, u[i]);
     }
@@ -151,7 +105,7 @@ INLINE void tile_16(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff
   prefetch_c(m, n, k, c, ldc, accumulate);
   for (int kk = 0; kk < k; kk++, b += ldb) {
     const __m512 b0 = _mm512_maskz_loadu_ps(mask, b);
-    UNROLL for (int i = 0; i < m; i++) t[i] = _mm512_fmadd_ps(_mm512_set1_ps(rows_get(&r, i)), b0, t[i]);
+    UNROLL for (int i = 0; i < m; i++) t[i] = _mm512_fmadd_ps(_mm512_set1_ps(*(const float *)rows_at(&r, i)), b0, t[i]);
     rows_next(&r, m, a_cs);
   }
   ci = c;
@@ -178,6 +132,36 @@ void gemm_ukr_14x32_avx512(int m, int n, int k, const float *a, ptrdiff_t a_rs, 
     switch (m) { CASES_28(tile_16) }
   }
   __builtin_unreachable();
+}
+
+// 4 words of each of 16 rows -> 4 lines of 16 words: lane L of a vector takes rows 4 L .. 4 L + 3, each lane is then
+// transposed for itself. `part`: the words that exist; `live`: the rows.
+INLINE void pack_4(Word *dst, int nr, const Word *const *row, int at, int words, __mmask8 part, __mmask16 live) {
+  __m512 t[4];
+  UNROLL for (int i = 0; i < 4; i++) {
+    t[i] = _mm512_castps128_ps512(_mm_maskz_loadu_ps(part, row[i] + at));
+    t[i] = _mm512_insertf32x4(t[i], _mm_maskz_loadu_ps(part, row[i + 4] + at), 1);
+    t[i] = _mm512_insertf32x4(t[i], _mm_maskz_loadu_ps(part, row[i + 8] + at), 2);
+    t[i] = _mm512_insertf32x4(t[i], _mm_maskz_loadu_ps(part, row[i + 12] + at), 3);
+  }
+  const __m512 ab01 = _mm512_unpacklo_ps(t[0], t[1]), ab23 = _mm512_unpackhi_ps(t[0], t[1]);
+  const __m512 cd01 = _mm512_unpacklo_ps(t[2], t[3]), cd23 = _mm512_unpackhi_ps(t[2], t[3]);
+  const __m512 out[4] = {_mm512_shuffle_ps(ab01, cd01, 0x44), _mm512_shuffle_ps(ab01, cd01, 0xee),
+                         _mm512_shuffle_ps(ab23, cd23, 0x44), _mm512_shuffle_ps(ab23, cd23, 0xee)};
+  UNROLL for (int i = 0; i < 4; i++)
+    if (i < words) _mm512_storeu_ps(dst + (ptrdiff_t)(at + i) * nr, _mm512_maskz_mov_ps(live, out[i]));
+}
+
+void pack_t_avx512(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n) {
+  for (int j0 = 0; j0 < nr; j0 += 16) {
+    const int rows = n - j0;
+    const __mmask16 live = rows >= 16 ? 0xffff : rows > 0 ? (__mmask16)((1u << rows) - 1) : 0;
+    const Word *row[16];  // past the last row: the last row, for the mask to erase
+    for (int j = 0; j < 16; j++) row[j] = src + (j0 + j < n ? j0 + j : n - 1) * ld;
+    int kk = 0;
+    for (; kk + 4 <= k; kk += 4) pack_4(dst + j0, nr, row, kk, 4, 15, live);
+    if (kk < k) pack_4(dst + j0, nr, row, kk, k - kk, (__mmask8)((1u << (k - kk)) - 1), live);
+  }
 }
 
 double fma_burst_avx512(int rounds) {

@@ -1,5 +1,6 @@
 // gemm_openblas.c: OpenBLAS behind the same seam: a second oracle, a baseline, a backend to choose (KERNELS=openblas).
 // In and out as gemm(). It promises neither a summation order nor the same bits for another split of the work.
+#if __has_include(<cblas.h>)
 #include <assert.h>
 #include <cblas.h>
 #include <omp.h>
@@ -28,3 +29,4 @@ void gemm_openblas(Mat c, Mat a, Mat b, int accumulate) {
 }
 
 const char *gemm_openblas_core(void) { return openblas_get_corename(); }
+#endif

@@ -1,6 +1,9 @@
 // gemm_scalar.c: the micro-kernel in portable C, for any CPU; compilers vectorise its inner loop with what the base
 // instruction set has. Same contract as every micro-kernel (kernels.h): C[m x n] = or += A B, one serial chain per
 // element. Without hardware FMA a step of the chain is a rounded product and a rounded sum.
+#include <float.h>
+#include <math.h>
+#include <string.h>
 #include "ukr.h"
 
 enum { MR = 4, NR = 8 };
@@ -23,6 +26,56 @@ void gemm_ukr_4x8_scalar(int m, int n, int k, const float *a, ptrdiff_t a_rs, pt
                          ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
   if (m == MR && n == NR) tile(MR, NR, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate);
   else tile(m, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate);
+}
+
+// 16 words of each row at a time, so that both sides use whole lines.
+void pack_t_scalar(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n) {
+  for (int k0 = 0; k0 < k; k0 += 16) {
+    const int k1 = k0 + 16 < k ? k0 + 16 : k;
+    for (int j = 0; j < nr; j++)
+      for (int kk = k0; kk < k1; kk++) dst[(ptrdiff_t)kk * nr + j] = j < n ? src[j * ld + kk] : 0;
+  }
+}
+
+// ---- bf16 -----------------------------------------------------------------------------------------------------------
+
+// A bf16 is the upper half of the float of the same value.
+static Word bits(float x) {
+  Word u;
+  memcpy(&u, &x, sizeof u);
+  return u;
+}
+static float value(Word u) {
+  float x;
+  memcpy(&x, &u, sizeof x);
+  return x;
+}
+static float flushed(float x) { return fabsf(x) < FLT_MIN ? copysignf(0, x) : x; }
+
+// To nearest, ties to even; a denormal becomes 0, a NaN stays one.
+static Word rounded(float x) {
+  const Word u = bits(flushed(x));
+  return isnan(x) ? u >> 16 | 0x40 : (u + 0x7fff + (u >> 16 & 1)) >> 16;
+}
+void bf16_along_scalar(Word *dst, const float *x, int n) {
+  for (int i = 0; i < n; i += 2) *dst++ = rounded(x[i]) | (i + 1 < n ? rounded(x[i + 1]) << 16 : 0);
+}
+void bf16_across_scalar(Word *dst, const float *x, const float *y, int n) {
+  for (int j = 0; j < n; j++) dst[j] = rounded(x[j]) | (y ? rounded(y[j]) << 16 : 0);
+}
+
+void bf16_ukr_scalar(int m, int n, int pairs, const Word *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const Word *b, float *c,
+                     ptrdiff_t ldc, int accumulate) {
+  for (int i = 0; i < m; i++)
+    for (int j = 0; j < n; j++) {
+      float sum = accumulate ? c[i * ldc + j] : 0;
+      for (int p = 0; p < pairs; p++) {
+        const Word x = a[i * a_rs + p * a_cs], y = b[p * BF16_NR + j];
+        sum = flushed(fmaf(value(x & 0xffff0000), value(y & 0xffff0000), flushed(sum)));
+        sum = flushed(fmaf(value(x << 16), value(y << 16), sum));
+      }
+      c[i * ldc + j] = sum;
+    }
 }
 
 double fma_burst_scalar(int rounds) {

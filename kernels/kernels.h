@@ -39,6 +39,16 @@ void gemm_team(Mat c, Mat a, Mat b, int accumulate);
 size_t gemm_pack_floats(int k, int n);
 Mat gemm_pack(float *dst, Mat b);
 
+// bf16: C, in floats, = or += A B with both operands rounded to bf16 (to nearest, ties to even; denormals to 0) on
+// their way into thread-local scratch; of an operand's two strides, one must be 1. Every C(i,j) is ONE serial chain over pairs of k, of fused multiply-adds that flush
+// denormals, within a pair the odd element first: what the instruction vdpbf16ps does, and other CPUs emulate bit for
+// bit. So sub-blocks of C, and consecutive pieces of k that begin at even k, give the same bits as the whole.
+void gemm_bf16(Mat c, Mat a, Mat b, int accumulate);
+void gemm_bf16_team(Mat c, Mat a, Mat b, int accumulate);  // B not packed
+// gemm_pack for gemm_bf16: the returned view may only be its right operand, cut to its first columns if at all.
+// `dst` holds gemm_pack_floats((k + 1) / 2, n) floats, 64-byte aligned.
+Mat gemm_pack_bf16(float *dst, Mat b);
+
 // ---- Rows ---------------------------------------------------------------------------------------
 
 // Coefficients of one AdamW step (Loshchilov & Hutter 2019, Algorithm 2), bias corrections folded in.
@@ -46,6 +56,10 @@ Mat gemm_pack(float *dst, Mat b);
 //   p -= lr * ( (m * m_corr) / (sqrt(v * v_corr) + eps) + decay * p )
 // With l2 != 0 (plain Adam) g' also gets + l2 * p and `decay` is 0.
 typedef struct AdamCoef { float lr, b1, b2, eps, decay, l2, grad_scale, m_corr, v_corr; } AdamCoef;
+
+// Any 32 bits: a float, or two bf16 of consecutive k, the even one in the low half.
+typedef uint32_t __attribute__((may_alias)) Word;
+enum { BF16_MR = 14, BF16_NR = 32 };  // the largest tile of a bf16 micro-kernel, and the width of its panels of B
 
 typedef struct Kernels {
   const char *name;        // "avx512": printed in every log and record, accepted by KERNELS=
@@ -58,6 +72,14 @@ typedef struct Kernels {
                    float *c, ptrdiff_t ldc, int accumulate);
   void (*gemm)(Mat c, Mat a, Mat b, int accumulate);  // replaces the whole driver (OpenBLAS); NULL = gemm.c
   double (*fma_burst)(int rounds);  // independent multiply-adds in registers; returns the FLOPs done: timed, the peak
+  // A transposed operand into a panel: dst[kk*nr + j] = src[j*ld + kk], kk < k, j < n; 0 for n <= j < nr. nr >= n >= 1,
+  // a multiple of 16 (of the table's own nr where that is smaller).
+  void (*pack_t)(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n);
+  // bf16: the micro-kernel, C[m x n] = or += A B, m <= BF16_MR, n <= BF16_NR, B a panel of [pairs][BF16_NR].
+  void (*bf16_ukr)(int m, int n, int pairs, const Word *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const Word *b, float *c,
+                   ptrdiff_t ldc, int accumulate);
+  void (*bf16_along)(Word *dst, const float *x, int n);  // pairs (x[0], x[1]), (x[2], x[3]), ...; a 0 after an odd n
+  void (*bf16_across)(Word *dst, const float *x, const float *y, int n);  // pairs (x[j], y[j]); y NULL: zeros
 
   // RMSNorm (Zhang & Sennrich 2019) of `rows` rows, each of `groups` independent groups of n floats:
   //   r = 1/sqrt(mean(x^2) + eps),  y = x * r * gain.   x, y: rows at ldx, ldy; gain [groups*n]; rstd [rows*groups].

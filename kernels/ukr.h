@@ -12,9 +12,29 @@ void gemm_ukr_6x16_avx2(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptr
 void gemm_ukr_14x32_avx512(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
                            ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate);
 
+void gemm_ukr_6x16_neon(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
+                        ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate);
+
+#define PACK_DECLARE(isa) void pack_t_##isa(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n)
+#define BF16_DECLARE(isa)                                                                                     \
+  void bf16_ukr_##isa(int m, int n, int pairs, const Word *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const Word *b, \
+                      float *c, ptrdiff_t ldc, int accumulate)
+#define BF16_ROUND_DECLARE(isa)                                 \
+  void bf16_along_##isa(Word *dst, const float *x, int n); \
+  void bf16_across_##isa(Word *dst, const float *x, const float *y, int n)
+PACK_DECLARE(scalar);
+PACK_DECLARE(avx2);
+PACK_DECLARE(avx512);
+BF16_DECLARE(scalar);
+BF16_DECLARE(avx2);
+BF16_DECLARE(avx512bf16);
+BF16_ROUND_DECLARE(scalar);
+BF16_ROUND_DECLARE(avx512bf16);
+
 double fma_burst_scalar(int rounds);
 double fma_burst_avx2(int rounds);
 double fma_burst_avx512(int rounds);
+double fma_burst_neon(int rounds);
 
 void gemm_openblas(Mat c, Mat a, Mat b, int accumulate);
 const char *gemm_openblas_core(void);  // its kernels' name, e.g. "SkylakeX"

@@ -1,6 +1,6 @@
 // bench-gemm-peers.c: `isoflop bench gemm` with other libraries as further rungs, in the same alternation and under the
-// same checks. Built and run by bench-gemm-peers.sh with those of -DBLIS -DDNNL -DXSMM that are installed; nothing else of
-// the project needs them. In and out: as `isoflop bench gemm`.
+// same checks. Built and run by bench-gemm-peers.sh with those of -DBLIS -DDNNL -DXSMM that are installed; nothing else
+// of the project needs them. In and out: as `isoflop bench gemm`.
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -13,8 +13,8 @@
 static void gemm_blis(Mat c, Mat a, Mat b, int accumulate) {
   float one = 1, beta = accumulate ? 1 : 0;
   bli_thread_set_num_threads(omp_get_max_threads());
-  bli_sgemm(BLIS_NO_TRANSPOSE, BLIS_NO_TRANSPOSE, c.rows, c.cols, a.cols, &one, a.p, a.rs, a.cs, b.p, b.rs, b.cs, &beta, c.p,
-            c.rs, c.cs);
+  bli_sgemm(BLIS_NO_TRANSPOSE, BLIS_NO_TRANSPOSE, c.rows, c.cols, a.cols, &one, a.p, a.rs, a.cs, b.p, b.rs, b.cs, &beta,
+            c.p, c.rs, c.cs);
 }
 #endif
 
@@ -27,7 +27,10 @@ static dnnl_memory_desc_t dnnl_view(Mat x) {
 }
 // The matmul primitive on our layouts, made once for a product; it lives until operands or threads change.
 static void gemm_dnnl(Mat c, Mat a, Mat b, int accumulate) {
-  static struct { Mat c, a, b; int accumulate, threads; } of;
+  static struct {
+    Mat c, a, b;
+    int accumulate, threads;
+  } of;
   static dnnl_engine_t engine;
   static dnnl_stream_t stream;
   static dnnl_primitive_t matmul;
@@ -73,9 +76,9 @@ static void gemm_dnnl(Mat c, Mat a, Mat b, int accumulate) {
 
 #ifdef XSMM
 #include <libxsmm.h>
-// libxsmm generates kernels for one small size each and leaves the loops to its caller: blocks of 64 x 64 x up to 256 here.
-// It is column-major: it computes tr(C) = tr(B) tr(A). A transposed B it cannot read; such a B is copied once a product, outside
-// the clock, like a packed weight.
+// libxsmm generates kernels for one small size each and leaves the loops to its caller: blocks of 64 x 64 x up to 256
+// here. It is column-major: it computes tr(C) = tr(B) tr(A). A transposed B it cannot read; such a B is copied once a
+// product, outside the clock, like a packed weight.
 enum { XM = 64, XN = 64, XK = 256 };
 static int least(int a, int b) { return a < b ? a : b; }
 
@@ -100,7 +103,8 @@ static void gemm_xsmm(Mat c, Mat a, Mat b, int accumulate) {
   for (int mb = 0; mb < m_blocks; mb++)
     for (int nb = 0; nb < n_blocks; nb++)
       for (int k0 = 0; k0 < k_all; k0 += XK) {
-        const int i0 = mb * XM, j0 = nb * XN, m = least(XM, c.rows - i0), n = least(XN, c.cols - j0), k = least(XK, k_all - k0);
+        const int i0 = mb * XM, j0 = nb * XN, m = least(XM, c.rows - i0), n = least(XN, c.cols - j0),
+                  k = least(XK, k_all - k0);
         const int flags = a_t ? LIBXSMM_GEMM_FLAG_TRANS_B : LIBXSMM_GEMM_FLAG_NONE, prefetch = LIBXSMM_PREFETCH_NONE;
         const float alpha = 1, beta = accumulate || k0 > 0 ? 1 : 0;
         const libxsmm_smmfunction f = libxsmm_smmdispatch(n, m, k, &ldb, &lda, &ldc, &alpha, &beta, &flags, &prefetch);

@@ -13,10 +13,10 @@ if [ -e "$lib/libdnnl.so" ]; then flags="$flags -DDNNL" libs="$libs -ldnnl"; fi
 if [ -e "$lib/libxsmm.a" ] || [ -e "$lib/libxsmm.so" ] || [ -e /usr/lib/libxsmm.a ]; then flags="$flags -DXSMM" libs="$libs -lxsmm -ldl"; fi
 [ -n "$flags" ] || { echo "bench-gemm-peers: none of BLIS, oneDNN, libxsmm is here: apt-get install libblis-openmp-dev libdnnl-dev libxsmm-dev" >&2; exit 1; }
 [ -e "$B/src/main.o" ] || { echo "bench-gemm-peers: $B is not built: make B=$B" >&2; exit 1; }
-# OpenBLAS first: BLIS has functions of the same names.
-openblas=$lib/openblas-openmp
+ours=$(make -s --no-print-directory B="$B" --eval 'print-libs:;@echo $(LDLIBS)' print-libs)
+# OpenBLAS, among ours, first: BLIS has functions of the same names.
 $CC -std=gnu11 -O2 -fopenmp -D_GNU_SOURCE -Ikernels -Isrc $flags scripts/bench-gemm-peers.c \
-  $(ls "$B"/src/*.o | grep -v '/main\.o$') "$B"/kernels/*.o -L"$openblas" -Wl,-rpath,"$openblas" -lopenblas $libs -linih -lz -lm \
+  $(ls "$B"/src/*.o | grep -v '/main\.o$') "$B"/kernels/*.o $ours $libs \
   -o "$B/bench-gemm-peers"
 # BLIS 0.9 takes some new CPUs for generic ones; 0 is its name for AVX-512 (skx).
 if [ -z "${BLIS_ARCH_TYPE:-}" ] && grep -qw avx512f /proc/cpuinfo; then export BLIS_ARCH_TYPE=0; fi

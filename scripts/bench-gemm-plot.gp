@@ -11,9 +11,10 @@ set border 3
 set tics nomirror
 rungs = system("awk -F, 'NR > 1 && !seen[$1]++ {print $1}' ".csv)
 fast = system("awk -F, 'NR > 1 && $1 !~ /^scalar/ && !seen[$1]++ {print $1}' ".csv)
-# violet to yellow, even steps of lightness: slow to fast; the library in red
-color(i, n, name) = name eq "openblas" ? 0xd62728 : int(0x44 + (0xc0 - 0x44) * (i - 1.) / n) * 65536 + \
-  int(0x01 + (0xc8 - 0x01) * (i - 1.) / n) * 256 + int(0x54 + (0x30 - 0x54) * (i - 1.) / n)
+# the portable rungs from violet to green, each instruction set a colour, libraries in reds and greys
+names = "scalar_naive scalar_interchange scalar_blocked scalar_packed scalar avx2 avx512 avx512bf16 neon openblas blis onednn libxsmm"
+colors = "440154 46327e 365c8d 277f8e 1fa187 4ac16d f58518 b8a100 f58518 d62728 7f7f7f e377c2 8c564b"
+color(name) = (at = 0, sum [j = 1:words(names)] (word(names, j) eq name ? at = j : 0), at ? int(real("0x".word(colors, at))) : 0)
 rows(kernel, ops, thr) = sprintf("< awk -F, '$1 == \"%s\" && $2 ~ /^(%s)$/ && $6 == %d' %s", kernel, ops, thr, csv)
 
 do for [kind in "svg png"] {
@@ -21,6 +22,7 @@ do for [kind in "svg png"] {
   else { set terminal pngcairo size 1520,960 font "Helvetica,26" background "#ffffff" }
 
   set output dir."/gemm.".kind
+  unset logscale
   set title sprintf("C = A B, n × n, 1 thread; the peak is %.0f GFLOP/s", peak)
   set xlabel "n"
   set ylabel "GFLOP/s"
@@ -30,19 +32,19 @@ do for [kind in "svg png"] {
   set yrange [.3:peak * 1.6]
   set key outside right center
   plot peak lc rgb "#888888" dt 2 title "FMA peak", \
-    for [i = 1:words(rungs)] rows(word(rungs, i), "square", 1) using 3:7 with linespoints pt 7 ps .5 lw 2 \
-      lc rgb color(i, words(rungs), word(rungs, i)) title word(rungs, i) noenhanced
+    for [i = 1:words(rungs)] rows(word(rungs, i), "square", 1) using 3:7 with linespoints pt 7 ps .8 lw 2 \
+      lc rgb color(word(rungs, i)) title word(rungs, i) noenhanced
 
   set output dir."/roofline.".kind
   set title "Products of training, 1 thread, under the roofline of this machine"
   set xlabel "FLOPs per byte of A, B and C, each moved once"
   set logscale x 10
   set xrange [2:500]
-  set yrange [peak / 20:peak * 1.4]
+  set yrange [peak / 10:peak * 2.2]
   # an accumulated product (dw) reads C too
   intensity(m, n, k, acc) = 2. * m * n * k / (4. * (m * k + k * n + (1 + acc) * m * n))
   plot (x * bandwidth < peak ? x * bandwidth : peak) lc rgb "#444444" lw 2 title sprintf("peak, %.1f GB/s", bandwidth), \
     for [i = 1:words(fast)] rows(word(fast, i), "forward|dx|dw|scores|values", 1) \
-      using (intensity($3, $4, $5, strcol(2) eq "dw")):7 with points pt 7 ps .6 \
-      lc rgb color(i, words(fast), word(fast, i)) title word(fast, i) noenhanced
+      using (intensity($3, $4, $5, strcol(2) eq "dw")):7 with points pt 7 ps 1 \
+      lc rgb color(word(fast, i)) title word(fast, i) noenhanced
 }

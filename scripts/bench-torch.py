@@ -115,10 +115,10 @@ def torch_stepper(torch, shape, bf16):
 
 
 def torch_time(step, seconds):
-    """Median ms of at least three steps after one that warms up."""
+    """Median ms of the steps of so many seconds, after one that warms up: as `isoflop bench step` does it."""
     step()
     times, began = [], time.perf_counter()
-    while len(times) < 3 or time.perf_counter() - began < seconds:
+    while not times or time.perf_counter() - began < seconds:
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)

@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
-// A random permutation of 0..n-1 without storing it: a 4-round Feistel network over the next even power of two (Luby & Rackoff
-// 1988), walked until it lands below n (Black & Rogaway 2002).
+// A random permutation of 0..n-1 without storing it: a 4-round Feistel network over the next even power of two (Luby &
+// Rackoff 1988), walked until it lands below n (Black & Rogaway 2002).
 static uint64_t permute(uint64_t i, uint64_t n, uint64_t key) {
   int half = 1;
   while ((uint64_t)1 << 2 * half < n) half++;

@@ -1,5 +1,6 @@
-// checkpoint.c: see checkpoint.h. One file: header, curve, parameters, moments; everything behind the header's checksum is under it.
-// Little-endian, as written by the machine: a checkpoint goes on where it was written, it is not an exchange format.
+// checkpoint.c: see checkpoint.h. One file: header, curve, parameters, moments; everything behind the header's checksum
+// is under it. Little-endian, as written by the machine: a checkpoint goes on where it was written, it is not an
+// exchange format.
 #include "checkpoint.h"
 #include <math.h>
 #include <stdlib.h>
@@ -8,11 +9,11 @@
 #include <zlib.h>
 
 typedef struct Header {
-  char magic[8];                 // "isoflopC"
-  uint32_t format, crc;          // crc32 of the header behind this field and of the whole rest
+  char magic[8];         // "isoflopC"
+  uint32_t format, crc;  // crc32 of the header behind this field and of the whole rest
   char run_id[17], pad[3];
   int32_t step, bin_steps, n_points, moments;
-  uint64_t n_params, bytes;      // floats an array; length of the whole file
+  uint64_t n_params, bytes;  // floats an array; length of the whole file
   double bin_loss;
 } Header;
 static const char MAGIC[8] = "isoflopC";
@@ -24,8 +25,14 @@ static uint32_t crc_add(uint32_t crc, const void *p, size_t n) { return (uint32_
 
 int checkpoint_write(const char *dir, const char *name, const Model *m, bool moments, const Progress *p, Err *e) {
   const size_t array = m->n_params * sizeof(float), curve = (size_t)p->n_points * sizeof(CurvePoint);
-  Header h = {.format = FORMAT, .step = p->step, .bin_steps = p->bin_steps, .n_points = p->n_points, .moments = moments,
-              .n_params = m->n_params, .bytes = sizeof h + curve + array * (moments ? 3 : 1), .bin_loss = p->bin_loss};
+  Header h = {.format = FORMAT,
+              .step = p->step,
+              .bin_steps = p->bin_steps,
+              .n_points = p->n_points,
+              .moments = moments,
+              .n_params = m->n_params,
+              .bytes = sizeof h + curve + array * (moments ? 3 : 1),
+              .bin_loss = p->bin_loss};
   memcpy(h.magic, MAGIC, sizeof MAGIC);
   memcpy(h.run_id, p->run_id, sizeof h.run_id);
   const void *parts[] = {p->points, m->params, m->m, m->v};
@@ -57,7 +64,8 @@ static int read_one(const char *path, const char *run_id, Model *m, bool moments
     code = fail(e, E_RECORD, "%s: not a checkpoint", path);
   else if (h.format != FORMAT)
     code = fail(e, E_RECORD, "%s: checkpoint format %u, this program reads %d", path, h.format, FORMAT);
-  else if (h.bytes != len || crc_add(crc_add(0, (char *)&h + crc_from(), sizeof h - crc_from()), data + sizeof h, len - sizeof h) != h.crc)
+  else if (h.bytes != len || crc_add(crc_add(0, (char *)&h + crc_from(), sizeof h - crc_from()), data + sizeof h,
+                                     len - sizeof h) != h.crc)
     code = fail(e, E_RECORD, "%s: damaged: length or checksum is wrong", path);
   else if (run_id && strncmp(h.run_id, run_id, sizeof h.run_id) != 0)
     code = fail(e, E_RECORD, "%s: belongs to run %.16s, not to %s", path, h.run_id, run_id);
@@ -69,7 +77,8 @@ static int read_one(const char *path, const char *run_id, Model *m, bool moments
     *p = (Progress){.step = h.step, .bin_steps = h.bin_steps, .bin_loss = h.bin_loss, .n_points = h.n_points};
     memcpy(p->run_id, h.run_id, sizeof p->run_id);
     p->points = malloc(curve ? curve : 1);
-    if (!p->points) code = fail(e, E_MEMORY, "%s: no memory for its curve", path);
+    if (!p->points)
+      code = fail(e, E_MEMORY, "%s: no memory for its curve", path);
     else {
       const char *at = data + sizeof h;
       memcpy(p->points, at, curve);
@@ -84,7 +93,8 @@ static int read_one(const char *path, const char *run_id, Model *m, bool moments
   return code;
 }
 
-int checkpoint_read(const char *dir, const char *name, const char *run_id, Model *m, bool moments, Progress *p, Err *e) {
+int checkpoint_read(const char *dir, const char *name, const char *run_id, Model *m, bool moments, Progress *p,
+                    Err *e) {
   char path[1024], old[1040];
   snprintf(path, sizeof path, "%s/%s", dir, name);
   snprintf(old, sizeof old, "%s.old", path);

@@ -349,6 +349,9 @@ int config_check(const Config *c, Err *e) {
   if (c->d_model / c->n_heads % 2)
     return fail(e, E_CONFIG, "d_model = %d, n_heads = %d: a head is %d wide, expected an even width (rotary positions)",
                 c->d_model, c->n_heads, c->d_model / c->n_heads);
+  if (c->seq_len % 2 && strcmp(c->precision, "bf16") == 0)
+    return fail(e, E_CONFIG, "seq_len = %d: expected an even number with precision = bf16 (its products go by pairs)",
+                c->seq_len);
   if (c->batch_tokens % c->seq_len)
     return fail(e, E_CONFIG, "batch_tokens = %d is not a multiple of seq_len = %d", c->batch_tokens, c->seq_len);
   if (c->tokens == 0 && c->budget == 0) return fail(e, E_CONFIG, "budget and tokens are both 0: expected one of them");

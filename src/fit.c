@@ -1,7 +1,7 @@
 // fit.c: from a study's records to its scaling laws: `isoflop fit DIR`.
 //
-// In: DIR/runs/*/run.ini. Out: DIR/fits.csv (every number at full precision), DIR/tables/budgets.csv and excluded.csv,
-// and a short table on the terminal. The invariant: the same records give the same bytes. The estimators live in
+// In: DIR/runs/*/run.ini and curve.tsv. Out: every approach under every convention of counting, as files (fit_write.c)
+// and as a short table on the terminal. The invariant: the same records give the same bytes. The estimators live in
 // fit_*.c. Reference: Hoffmann et al. 2022, Training Compute-Optimal Large Language Models (arXiv 2203.15556),
 // section 3.
 #include "fit.h"
@@ -42,159 +42,84 @@ const char *text_count(double x) {
 
 // ---- Fitting ----------------------------------------------------------------------------------------
 
-// Do the runs of every budget have the same compute as this convention counts it?
-static bool points_level(const Points *ps) {
-  for (int i = 0, j; i < ps->n; i = j) {
-    double lo = INFINITY, hi = 0;
-    for (j = i; j < ps->n && ps->p[j].budget == ps->p[i].budget; j++)
-      if (ps->p[j].used && ps->p[j].budget >= 0) lo = fmin(lo, ps->p[j].C), hi = fmax(hi, ps->p[j].C);
-    if (hi > 1.03 * lo) return false;
-  }
+static bool same_points(const Points *p, const Points *q, bool compute) {
+  for (int i = 0; i < p->n; i++)
+    if (p->p[i].run != q->p[i].run || p->p[i].N != q->p[i].N || (compute && p->p[i].C != q->p[i].C)) return false;
   return true;
 }
 
-int study_fit(StudyFit *s, const Records *rs, Err *e) {
+// Where the surface's optimum is reported: at the budgets, or at nine computes where the runs have none.
+static int frontier_computes(const Analysis *a, double *C) {
+  int n = 0;
+  for (int i = 0; i < a->iso.n; i++)
+    if (a->iso.v[i].runs) C[n++] = a->iso.v[i].C;
+  if (n >= 2) return n;
+  double lo = INFINITY, hi = 0;
+  for (int i = 0; i < a->points.n; i++)
+    if (a->points.p[i].used) lo = fmin(lo, a->points.p[i].C), hi = fmax(hi, a->points.p[i].C);
+  for (n = 0; n < 9 && hi > lo; n++) C[n] = lo * pow(hi / lo, n / 8.);
+  return n;
+}
+
+// The valleys under a convention by which a budget's runs differ in compute: on runs that were moved to equal compute.
+static int valleys_level(Analysis *a, const Convention *cv, Err *e) {
+  Points moved = a->points;
+  size_t size = sizeof(Point) * (size_t)moved.n;
+  moved.p = mem_new(size + 1, "points of equal compute", e);
+  if (!moved.p) return e->code;
+  memcpy(moved.p, a->points.p, size);
+  points_to_level(&moved, &a->surface.s);
+  iso_fit(&a->iso, &moved, cv, RESAMPLES, e);
+  free(moved.p);
+  return e->code;
+}
+
+static int analysis_fit(Analysis *a, const StudyFit *s, const Convention *cv, Err *e) {
+  // Counting FLOPs another way leaves N and D, and so the surface, as they are.
+  const Analysis *same = NULL;
+  for (const Analysis *b = s->a; b < a && !same; b++)
+    if (same_points(&b->points, &a->points, false)) same = b;
+  if (same)
+    a->surface = same->surface, a->varpro = same->varpro;
+  else if (surface_fit(&a->surface, &a->points, RESAMPLES, e))
+    return e->code;
+  else if (a->surface.ok && varpro_fit(&a->varpro, &a->points, e))
+    return e->code;
+  a->levelled = !points_level(&a->points) && a->surface.ok;
+  if (a->levelled ? valleys_level(a, cv, e) : iso_fit(&a->iso, &a->points, cv, RESAMPLES, e)) return e->code;
+  if (envelope_fit(&a->envelope, &a->points, s->records, &s->curves, RESAMPLES, e)) return e->code;
+  double C[MAX_VALLEYS];
+  int n = frontier_computes(a, C);
+  return frontier_fit(&a->frontier, &a->surface, &a->points, n, C, e);
+}
+
+int study_fit(StudyFit *s, const Records *rs, Curves *cs, Err *e) {
   size_t n = 0;
   while (conventions[n].name) n++;
-  *s = (StudyFit){.records = rs, .a = mem_new(n * sizeof(Analysis), "fits", e)};
-  if (!s->a) return e->code;
-  for (size_t i = 0; i < n; i++) {
+  *s = (StudyFit){.records = rs, .curves = *cs, .a = mem_new(n * sizeof(Analysis), "fits", e)};
+  *cs = (Curves){0};
+  *e = (Err){.code = s->a ? OK : e->code};
+  for (size_t i = 0; i < n && s->a; i++) {
     Analysis *a = &s->a[s->n];
-    if (points_make(&a->points, rs, &conventions[i], e)) goto failed;
-    if (i > 0 && !points_level(&a->points)) {
+    if (points_make(&a->points, rs, &conventions[i], e)) break;
+    bool seen = false;
+    for (int j = 0; j < s->n && !seen; j++) seen = same_points(&s->a[j].points, &a->points, true);
+    if (seen) {
       points_free(&a->points);
       continue;
     }
     s->n++;
-    if (iso_fit(&a->iso, &a->points, &conventions[i], RESAMPLES, e)) goto failed;
+    if (analysis_fit(a, s, &conventions[i], e)) break;
   }
-  return OK;
-failed:
-  study_free(s);
+  if (e->code) study_free(s);
   return e->code;
 }
 
 void study_free(StudyFit *s) {
   for (int i = 0; i < s->n; i++) points_free(&s->a[i].points);
   free(s->a);
+  curves_free(&s->curves);
   *s = (StudyFit){0};
-}
-
-// ---- fits.csv ---------------------------------------------------------------------------------------
-
-// NaN as an empty field: no CSV reader agrees on another spelling.
-static void csv_number(FILE *f, double x) {
-  if (isnan(x))
-    fputc(',', f);
-  else
-    fprintf(f, ",%.17g", x);
-}
-
-static void csv_row(FILE *f, const char *approach, const Convention *cv, const char *quantity, Interval v) {
-  if (isnan(v.value)) return;
-  fprintf(f, "%s,%s,%s", approach, cv->name, quantity);
-  csv_number(f, v.value), csv_number(f, v.p10), csv_number(f, v.p90);
-  fputc('\n', f);
-}
-
-static void csv_plain(FILE *f, const char *approach, const Convention *cv, const char *quantity, double v) {
-  csv_row(f, approach, cv, quantity, (Interval){v, NAN, NAN});
-}
-
-static void iso_write(FILE *f, const IsoFit *x) {
-  csv_row(f, "2", x->cv, "a", x->n_law.exponent);
-  csv_row(f, "2", x->cv, "b", x->d_law.exponent);
-  csv_row(f, "2", x->cv, "k_N", x->n_law.k);
-  csv_row(f, "2", x->cv, "k_D", x->d_law.k);
-  csv_plain(f, "2", x->cv, "R2_N", x->n_law.r2);
-  csv_plain(f, "2", x->cv, "R2_D", x->d_law.r2);
-  for (int i = 0; i < x->n; i++) {
-    const Valley *v = &x->v[i];
-    const struct {
-      const char *name;
-      Interval v;
-    } q[] = {
-        {"N_opt", v->n_opt},
-        {"D_opt", v->d_opt},
-        {"loss", v->loss},
-        {"tokens_per_param", v->ratio},
-        {"R2", {v->r2, NAN, NAN}},
-        {"residual_sd", {v->sd, NAN, NAN}},
-        {"t_cubic", {v->t_cubic, NAN, NAN}},
-        {"runs", {v->runs, NAN, NAN}},
-        {"sizes", {v->sizes, NAN, NAN}},
-        {"in_law", {v->flag == VALLEY_OK, NAN, NAN}},
-    };
-    for (size_t j = 0; j < sizeof q / sizeof *q; j++) {
-      char name[64];
-      snprintf(name, sizeof name, "%s@%s", q[j].name, text_budget(v->budget));
-      csv_row(f, "2", x->cv, name, q[j].v);
-    }
-  }
-}
-
-static int budgets_write(const StudyFit *s, const char *dir, Err *e) {
-  char path[1024];
-  OutFile o;
-  snprintf(path, sizeof path, "%s/tables/budgets.csv", dir);
-  if (out_open(&o, path, e)) return e->code;
-  fprintf(o.f, "convention,budget,runs,sizes,N_min,N_max,N_opt,N_opt_p10,N_opt_p90,D_opt,D_opt_p10,D_opt_p90,tokens_"
-               "per_param,loss,loss_p10,"
-               "loss_p90,R2,residual_sd,t_cubic,flag\n");
-  for (int k = 0; k < s->n; k++)
-    for (int i = 0; i < s->a[k].iso.n; i++) {
-      const Valley *v = &s->a[k].iso.v[i];
-      const double x[] = {v->lo,          v->hi,        v->n_opt.value, v->n_opt.p10,   v->n_opt.p90,
-                          v->d_opt.value, v->d_opt.p10, v->d_opt.p90,   v->ratio.value, v->loss.value,
-                          v->loss.p10,    v->loss.p90,  v->r2,          v->sd,          v->t_cubic};
-      fprintf(o.f, "%s,%.17g,%d,%d", s->a[k].iso.cv->name, v->budget, v->runs, v->sizes);
-      for (size_t j = 0; j < sizeof x / sizeof *x; j++) csv_number(o.f, x[j]);
-      fprintf(o.f, ",%s\n", valley_flag_text[v->flag]);
-    }
-  return out_commit(&o, e);
-}
-
-// Reasons hold text from anywhere: quoted, quotes doubled, as RFC 4180 has it.
-static void csv_quoted(FILE *f, const char *s) {
-  fputc('"', f);
-  for (; *s; s++) {
-    if (*s == '"') fputc('"', f);
-    fputc(*s == '\n' ? ' ' : *s, f);
-  }
-  fputc('"', f);
-}
-
-static int excluded_write(const StudyFit *s, const char *dir, Err *e) {
-  char path[1024];
-  OutFile o;
-  snprintf(path, sizeof path, "%s/tables/excluded.csv", dir);
-  if (out_open(&o, path, e)) return e->code;
-  fprintf(o.f, "run_id,budget,params_total,used,why\n");
-  const Points *ps = &s->a[0].points;
-  for (int i = 0; i < ps->n; i++) {
-    const Point *p = &ps->p[i];
-    if (p->used && !p->repeats) continue;
-    fprintf(o.f, "%s,%.17g,%.17g,%s,", p->run->id, p->run->cfg.budget, p->run->params.total, p->used ? "yes" : "no");
-    csv_quoted(o.f, p->used ? "more than one epoch: the corpus repeats" : p->why_not);
-    fputc('\n', o.f);
-  }
-  return out_commit(&o, e);
-}
-
-int study_write(const StudyFit *s, const char *dir, Err *e) {
-  char path[1024];
-  OutFile o;
-  snprintf(path, sizeof path, "%s/tables", dir);
-  if (dir_make(path, e)) return e->code;
-  snprintf(path, sizeof path, "%s/fits.csv", dir);
-  if (out_open(&o, path, e)) return e->code;
-  fprintf(o.f, "approach,convention,quantity,value,p10,p90\n");
-  for (int i = 0; i < s->n; i++) iso_write(o.f, &s->a[i].iso);
-  const Points *ps = &s->a[0].points;
-  csv_plain(o.f, "data", s->a[0].iso.cv, "seed_sd", ps->seed_sd);
-  csv_plain(o.f, "data", s->a[0].iso.cv, "seed_cells", ps->seed_cells);
-  if (out_commit(&o, e)) return e->code;
-  return budgets_write(s, dir, e) ? e->code : excluded_write(s, dir, e);
 }
 
 // ---- The terminal -------------------------------------------------------------------------------------
@@ -202,6 +127,31 @@ int study_write(const StudyFit *s, const char *dir, Err *e) {
 static void law_print(FILE *f, const char *what, const PowerLaw *l, double paper) {
   fprintf(f, "  %s = %.3g C^%.3f   10-90 %%: %.3f to %.3f   (Hoffmann et al. 2022: %.2f)\n", what, l->k.value,
           l->exponent.value, l->exponent.p10, l->exponent.p90, paper);
+}
+
+static void surface_print(FILE *f, const Analysis *a) {
+  const SurfaceFit *x = &a->surface;
+  fprintf(f, "Approach 3, surface through %d runs: L = %.6g + %.6g / N^%.6g + %.6g / D^%.6g\n", x->runs, x->s.E, x->s.A,
+          x->s.alpha, x->s.B, x->s.beta);
+  fprintf(f,
+          "  converged: gradient %.1e, condition %.1e (centred %.1e), %d of %d starts agree, %d of them off the "
+          "grid's edge\n",
+          x->gradient, x->condition, x->condition_centred, x->agree, SURFACE_STARTS, x->agree_inside);
+  fprintf(f, "  objective %.6g; of the mean, with SciPy's default stop: %.6g, a = %.3f\n", x->objective,
+          x->early_objective, surface_a(&x->early));
+  fprintf(f, "  variable projection: E %.6g, alpha %.6g, beta %.6g, a = %.3f\n", a->varpro.s.E, a->varpro.s.alpha,
+          a->varpro.s.beta, surface_a(&a->varpro.s));
+}
+
+static void exponents_print(FILE *f, const StudyFit *s) {
+  for (int i = 0; i < s->n; i++) {
+    Exponents rows[MAX_EXPONENTS];
+    int n = analysis_exponents(&s->a[i], rows);
+    if (n) fprintf(f, "Exponents (%s)\n", s->a[i].iso.cv->title);
+    for (int j = 0; j < n; j++)
+      fprintf(f, "  a %6.3f (%.3f to %.3f)  b %6.3f (%.3f to %.3f)  %s\n", rows[j].a.value, rows[j].a.p10,
+              rows[j].a.p90, rows[j].b.value, rows[j].b.p10, rows[j].b.p90, rows[j].title);
+  }
 }
 
 void study_print(const StudyFit *s, FILE *f) {
@@ -232,6 +182,8 @@ void study_print(const StudyFit *s, FILE *f) {
   if (a->points.seed_cells)
     fprintf(f, "  seed noise: sd %.4f nats (%d cells with two seeds or more)\n", a->points.seed_sd,
             a->points.seed_cells);
+  if (a->surface.ok) surface_print(f, a);
+  exponents_print(f, s);
   for (int i = 0, n = 0; i < a->points.n; i++)
     if (!a->points.p[i].used && n++ < 5)
       fprintf(f, "  excluded %s: %s\n", a->points.p[i].run->id, a->points.p[i].why_not);
@@ -241,13 +193,14 @@ void study_print(const StudyFit *s, FILE *f) {
 }
 
 int study_open(const char *dir, Records *rs, StudyFit *s, Err *e) {
+  Curves cs;
   *e = (Err){0};
   if (records_load(dir, rs, e)) return e->code;
   if (!rs->n)
     fail(e, E_RECORD, "%s/runs: no run record found, expected <id>/run.ini%s%s", dir, rs->n_bad ? "; " : "",
          rs->first_bad);
-  else
-    study_fit(s, rs, e);
+  else if (!curves_load(&cs, dir, rs, e))
+    study_fit(s, rs, &cs, e);
   if (e->code) records_free(rs);
   return e->code;
 }
@@ -264,13 +217,20 @@ int fit_study(const char *dir, FILE *summary, Err *e) {
 
 // ---- Command --------------------------------------------------------------------------------------------
 
-static const char fit_help[] = "Examples:\n"
-                               "  isoflop fit runs/sweep            fit the finished runs of a study folder\n"
-                               "\n"
-                               "Usage: isoflop fit DIR\n"
-                               "Reads DIR/runs/*/run.ini, writes DIR/fits.csv and DIR/tables/, prints the laws. Runs "
-                               "that did not finish are left out and\n"
-                               "listed in DIR/tables/excluded.csv. Fits whatever part of a study has been run.\n";
+static const char fit_help[] =
+    "Examples:\n"
+    "  isoflop fit runs/sweep                        fit the finished runs of a study folder\n"
+    "  isoflop fit --import their.csv --out theirs   fit runs that others made, with figures and report\n"
+    "\n"
+    "Usage: isoflop fit DIR\n"
+    "       isoflop fit --import FILE --out DIR\n"
+    "Reads DIR/runs/*/run.ini and curve.tsv, writes DIR/fits.csv and DIR/tables/, prints the laws: training-curve\n"
+    "envelope (1), parabolas (2) and surface (3) under every convention of counting. Runs that did not finish are "
+    "left\n"
+    "out and listed in DIR/tables/excluded.csv. Fits whatever part of a study has been run.\n"
+    "FILE is a CSV with a header, or a JSON array of objects: final loss (loss, final_loss), two of N (params,\n"
+    "parameters), D (tokens) and C (flops, compute, compute_budget, budget), the third by C = 6ND. With a column run,\n"
+    "rows of one run are its curve, in order of tokens, and its last row is its end. Other columns are ignored.\n";
 
 // One folder and nothing else, or --help. Shared by fit and report.
 static int command_dir(int argc, char **argv, const char *help, const char **dir) {
@@ -297,7 +257,31 @@ static int command_run(int argc, char **argv, const char *help, int (*work)(cons
   return e.code;
 }
 
-int fit_main(int argc, char **argv) { return command_run(argc, argv, fit_help, fit_study); }
+// --import FILE --out DIR, in either order.
+static int import_main(int argc, char **argv) {
+  const char *file = NULL, *dir = NULL;
+  Err e = {0};
+  for (int i = 1; i < argc; i++) {
+    const char **to = !strcmp(argv[i], "--import") ? &file : !strcmp(argv[i], "--out") ? &dir : NULL;
+    if (!to || i + 1 == argc) {
+      fprintf(stderr, "isoflop: fit: unexpected or unfinished argument '%s': see `isoflop fit --help`\n", argv[i]);
+      return E_USAGE;
+    }
+    *to = argv[++i];
+  }
+  if (!file || !dir) {
+    fprintf(stderr, "isoflop: fit: usage: isoflop fit --import FILE --out DIR\n");
+    return E_USAGE;
+  }
+  if (fit_imported(file, dir, stdout, &e)) fprintf(stderr, "isoflop: %s\n", e.msg);
+  return e.code;
+}
+
+int fit_main(int argc, char **argv) {
+  for (int i = 1; i < argc; i++)
+    if (!strcmp(argv[i], "--import")) return import_main(argc, argv);
+  return command_run(argc, argv, fit_help, fit_study);
+}
 
 static const char report_help[] =
     "Examples:\n"

@@ -64,6 +64,21 @@ enum { LSQ_MAX = 4 };
 // that the variance of beta_j is var[j] * rss / (n - p). Returns false when X has no full rank.
 bool lsq_solve(int n, int p, double *X, double *y, double *beta, double *rss, double *var);
 
+// ---- Power laws (fit_law.c) ---------------------------------------------------------------------------
+
+typedef struct PowerLaw {
+  Interval k, exponent;  // y = k C^exponent
+  double r2;
+  double draw_logk[RESAMPLES], draw_exponent[RESAMPLES];  // NaN where a resample gave none
+} PowerLaw;
+void law_clear(PowerLaw *l);  // all NaN
+// Least squares of ln y against ln C over n points: the law's value (r < 0), or its resample r. False, and nothing set,
+// for fewer than two points.
+bool law_fit(PowerLaw *l, int r, int n, const double *logc, const double *logy);
+void law_intervals(PowerLaw *l, int resamples);
+// The law at compute C with its 10-90 % band.
+Interval law_at(const PowerLaw *l, double C);
+
 // ---- Approach 2: parabolas in log N (fit_parabola.c) ------------------------------------------------
 
 typedef struct Parabola {
@@ -81,15 +96,10 @@ typedef struct Valley {
   double lo, hi;              // smallest and largest N that was used
   Parabola q;
   Interval n_opt, d_opt, loss, ratio;  // at the vertex; ratio = tokens per parameter
-  double r2, sd, t_cubic;              // r2 of the size means; residual sd of the runs in nats; t-value of a cubic term (NaN when undefined)
-  ValleyFlag flag;                     // anything but VALLEY_OK keeps the vertex out of the power laws
+  double r2, sd, t_cubic;  // r2 of the size means; residual sd of the runs in nats; t-value of a cubic term (NaN when
+                           // undefined)
+  ValleyFlag flag;         // anything but VALLEY_OK keeps the vertex out of the power laws
 } Valley;
-
-typedef struct PowerLaw {
-  Interval k, exponent;  // y = k C^exponent
-  double r2;
-  double draw_logk[RESAMPLES], draw_exponent[RESAMPLES];  // NaN where a resample gave none
-} PowerLaw;
 
 typedef struct IsoFit {
   const Convention *cv;
@@ -101,24 +111,133 @@ typedef struct IsoFit {
 
 // Fits every budget and the laws through the vertices. `resamples` 0..RESAMPLES; 0 gives no intervals.
 int iso_fit(IsoFit *f, const Points *ps, const Convention *cv, int resamples, Err *e);
-// The law at compute C with its 10-90 % band.
-Interval law_at(const PowerLaw *law, double C);
+// ---- Approach 3: the surface L = E + A / N^alpha + B / D^beta (fit_surface.c) -----------------------
 
-// ---- A study (fit.c, report.c) --------------------------------------------------------------------
+typedef struct Surface {
+  double E, A, B, alpha, beta;
+} Surface;
+double surface_at(const Surface *s, double N, double D);
 
-// Everything that is known of a study: what fits.csv, the terminal and the report show.
+enum { SURFACE_STARTS = 4500 };
+typedef struct SurfaceFit {
+  bool ok;  // false: too few runs, sizes or horizons (10, 3, 3); the rest is then empty
+  int runs;
+  Surface s;                 // at the lowest objective of all starts
+  double objective;          // sum of the Huber terms there
+  double gradient;           // largest element of d objective / (1e-3 runs), in centred parameters: of order 1 far away
+  double condition;          // of the Hessian in (ln A, ln B, ln E, alpha, beta)
+  double condition_centred;  // and as it was solved, with ln N and ln D centred
+  int agree, agree_inside;   // starts that reached the same minimum; of them, those not on the edge of the grid
+  Surface early;             // where L-BFGS on the mean term ends by SciPy's default test
+  double early_objective;    // the same sum there
+  int resamples;
+  Surface draw[RESAMPLES];  // bootstrap by run, stratified by budget; NaN where a resample gave none
+} SurfaceFit;
+// `resamples` 0..RESAMPLES; 0 gives no intervals. E_MEMORY.
+int surface_fit(SurfaceFit *f, const Points *ps, int resamples, Err *e);
+
+// E, A, B, alpha, beta, and of C = 6ND: N_opt = G (C/6)^a, D_opt = (C/6)^b / G.
+typedef struct SurfaceQuantity {
+  const char *name;
+  double (*of)(const Surface *);
+} SurfaceQuantity;
+enum { SURFACE_QUANTITIES = 8 };
+extern const SurfaceQuantity surface_quantities[SURFACE_QUANTITIES];
+double surface_a(const Surface *s), surface_b(const Surface *s);
+Interval surface_interval(const SurfaceFit *f, double (*of)(const Surface *));
+
+// ---- Its cross-check (fit_varpro.c) -----------------------------------------------------------------
+
+typedef struct VarproFit {
+  Surface s;
+  double rms;  // of L_fit / L - 1
+} VarproFit;
+int varpro_fit(VarproFit *f, const Points *ps, Err *e);
+
+// ---- The surface's frontier under a convention (fit_frontier.c) ---------------------------------------
+
+// FLOPs per token as a function of N: ln(C/D) is a parabola in ln N through the used points, whose N lie in lo..hi.
+typedef struct CostCurve {
+  double x0, c[3], lo, hi;
+} CostCurve;
+bool cost_fit(CostCurve *q, const Points *ps);  // false: fewer than three sizes
+double cost_at(const CostCurve *q, double N);
+// The size and horizon of least loss at compute C. False when they lie beyond twice the sampled sizes.
+bool surface_optimum(const Surface *s, const CostCurve *q, double C, double *N, double *D);
+
+typedef struct Frontier {
+  bool ok, law;
+  CostCurve cost;
+  int n;
+  double C[MAX_VALLEYS];
+  Interval N[MAX_VALLEYS], D[MAX_VALLEYS];  // NaN where there is no optimum
+  PowerLaw n_law, d_law;                    // through them
+} Frontier;
+// The optima at n computes C. E_MEMORY.
+int frontier_fit(Frontier *f, const SurfaceFit *s, const Points *ps, int n, const double *C, Err *e);
+
+// The optimal size at a compute that frontier_fit was given; NULL where there is none.
+const Interval *frontier_size(const Frontier *f, double C);
+
+// Do the runs of every budget have the same compute (within 3 %) as this convention counts it?
+bool points_level(const Points *ps);
+// Moves every run of a budget, at its size, to the budget's mean compute: D in proportion, L by the surface's slope.
+void points_to_level(Points *ps, const Surface *s);
+
+// ---- Approach 1: the envelope of training curves (fit_envelope.c) ------------------------------------
+
+typedef struct Curve {
+  int n;
+  double *tokens, *loss;  // tokens ascending; one allocation, owned by tokens
+} Curve;
+typedef struct Curves {
+  int n;
+  Curve *c;  // that of records.r[i] is c[i]; n = 0 where there is none
+} Curves;
+// Reads DIR/runs/<id>/curve.tsv of every record (training loss). E_RECORD for a damaged one.
+int curves_load(Curves *cs, const char *dir, const Records *rs, Err *e);
+void curves_free(Curves *cs);
+
+enum { ENVELOPE_POINTS = 1500 };
+// What the winner at a FLOP value is: used in the laws; none (no curve reaches it); not near its end; of the smallest
+// or largest size.
+typedef enum { ENVELOPE_USED, ENVELOPE_NONE, ENVELOPE_EARLY, ENVELOPE_EDGE, ENVELOPE_KINDS } EnvelopeKind;
+typedef struct EnvelopePoint {
+  double C, N, D, L;
+  int point;  // index of the run in Points
+  EnvelopeKind kind;
+} EnvelopePoint;
+typedef struct Envelope {
+  bool ok;   // the laws hold: the used points come from three sizes at least
+  int runs;  // with a curve
+  int count[ENVELOPE_KINDS];
+  EnvelopePoint p[ENVELOPE_POINTS];
+  PowerLaw n_law, d_law;
+} Envelope;
+int envelope_fit(Envelope *f, const Points *ps, const Records *rs, const Curves *cs, int resamples, Err *e);
+
+// ---- A study (fit.c, fit_write.c, report.c) ----------------------------------------------------------
+
+// Everything that is known of a study under one convention: what fits.csv, the terminal and the report show.
 typedef struct Analysis {
   Points points;
+  bool levelled;  // iso was fitted to runs that the surface moved to equal compute
+  Envelope envelope;
   IsoFit iso;
+  SurfaceFit surface;
+  VarproFit varpro;  // of a surface that is ok
+  Frontier frontier;
 } Analysis;
 typedef struct StudyFit {
   const Records *records;
+  const char *imported;  // the file that the runs come from; NULL for a study of ours
+  Curves curves;
   int n;
-  Analysis
-      *a;  // one for each convention under which the runs of a budget have equal compute (within 3 %); a[0] the default
+  Analysis *a;  // one for each convention that counts N or C differently from those before; a[0] the default
 } StudyFit;
 
-int study_fit(StudyFit *s, const Records *rs, Err *e);  // rs must outlive s
+// rs must outlive s; cs is taken over (also on failure). E_MEMORY.
+int study_fit(StudyFit *s, const Records *rs, Curves *cs, Err *e);
 // Loads a study folder's records and fits them; on success the caller frees both. E_RECORD when there is none.
 int study_open(const char *dir, Records *rs, StudyFit *s, Err *e);
 void study_free(StudyFit *s);
@@ -126,8 +245,20 @@ void study_free(StudyFit *s);
 int study_write(const StudyFit *s, const char *dir, Err *e);
 void study_print(const StudyFit *s, FILE *f);
 
+// N_opt ~ C^a and D_opt ~ C^b by every approach that the data allowed. Returns how many rows.
+enum { MAX_EXPONENTS = 4 };
+typedef struct Exponents {
+  const char *approach, *title;  // as in fits.csv; for people
+  Interval a, b;
+} Exponents;
+int analysis_exponents(const Analysis *a, Exponents rows[MAX_EXPONENTS]);
+
 int fit_study(const char *dir, FILE *summary, Err *e);     // reads runs/, writes DIR/fits.csv and DIR/tables/
 int report_study(const char *dir, FILE *summary, Err *e);  // the same, and DIR/figures/, DIR/report.html
+// Runs that others made (fit_import.c): a CSV or JSON file in; fits, tables, figures and report in DIR.
+int fit_imported(const char *file, const char *dir, FILE *summary, Err *e);
+// The file's runs as records, and its curves. E_IO, or E_RECORD with file:line.
+int import_read(const char *file, Records *rs, Curves *cs, Err *e);
 
 // Commands: argv[0] is the command's name. They print their own errors and return the exit code.
 int fit_main(int argc, char **argv);

@@ -159,47 +159,13 @@ static double residual_scale(const Valley *v, const Points *ps) {
   return rms > 0 ? sd / rms : 1;
 }
 
-// Least squares of ln y against ln C over the vertices that are given.
-static bool law_fit(int n, const double *logc, const double *logy, double *logk, double *exponent, double *r2) {
-  double X[MAX_VALLEYS][2], t[MAX_VALLEYS], beta[2], rss, mean = 0, total = 0;
-  for (int i = 0; i < n; i++) X[i][0] = 1, X[i][1] = logc[i], t[i] = logy[i], mean += logy[i] / n;
-  for (int i = 0; i < n; i++) total += (logy[i] - mean) * (logy[i] - mean);
-  if (!lsq_solve(n, 2, &X[0][0], t, beta, &rss, NULL)) return false;
-  *logk = beta[0], *exponent = beta[1];
-  if (r2) *r2 = total > 0 ? 1 - rss / total : NAN;
-  return true;
-}
-
 // Laws through the vertices of v[], as values (r < 0) or as resample r of the draws.
 static bool laws_fit(IsoFit *f, int r, const double *log_n, const double *log_d) {
   double c[MAX_VALLEYS], n[MAX_VALLEYS], d[MAX_VALLEYS];
   int m = 0;
   for (int i = 0; i < f->n; i++)
     if (!isnan(log_n[i])) c[m] = log(f->v[i].C), n[m] = log_n[i], d[m++] = log_d[i];
-  double kn = NAN, a = NAN, kd = NAN, b = NAN, r2n = NAN, r2d = NAN;
-  bool good = m >= 2 && law_fit(m, c, n, &kn, &a, &r2n) && law_fit(m, c, d, &kd, &b, &r2d);
-  if (r >= 0) {
-    f->n_law.draw_logk[r] = kn, f->n_law.draw_exponent[r] = a;
-    f->d_law.draw_logk[r] = kd, f->d_law.draw_exponent[r] = b;
-    return good;
-  }
-  f->n_law.k.value = exp(kn), f->n_law.exponent.value = a, f->n_law.r2 = r2n;
-  f->d_law.k.value = exp(kd), f->d_law.exponent.value = b, f->d_law.r2 = r2d;
-  return good;
-}
-
-static void law_intervals(PowerLaw *l, int resamples) {
-  double t[RESAMPLES];
-  for (int r = 0; r < resamples; r++) t[r] = exp(l->draw_logk[r]);
-  l->k = bootstrap_interval(l->k.value, t, resamples);
-  for (int r = 0; r < resamples; r++) t[r] = l->draw_exponent[r];
-  l->exponent = bootstrap_interval(l->exponent.value, t, resamples);
-}
-
-Interval law_at(const PowerLaw *l, double C) {
-  double t[RESAMPLES], value = l->k.value * pow(C, l->exponent.value);
-  for (int r = 0; r < RESAMPLES; r++) t[r] = exp(l->draw_logk[r] + l->draw_exponent[r] * log(C));
-  return bootstrap_interval(value, t, RESAMPLES);
+  return law_fit(&f->n_law, r, m, c, n) && law_fit(&f->d_law, r, m, c, d);
 }
 
 static void iso_bootstrap(IsoFit *f, const Sample *samples, const Points *ps, int resamples,
@@ -242,6 +208,7 @@ static void iso_bootstrap(IsoFit *f, const Sample *samples, const Points *ps, in
 int iso_fit(IsoFit *f, const Points *ps, const Convention *cv, int resamples, Err *e) {
   assert(resamples >= 0 && resamples <= RESAMPLES);
   *f = (IsoFit){.cv = cv, .n = ps->n_budgets};
+  law_clear(&f->n_law), law_clear(&f->d_law);
   double log_n[MAX_VALLEYS], log_d[MAX_VALLEYS];
   Sample *samples = mem_new(sizeof(Sample) * (size_t)(f->n + 1), "samples of the parabolas", e);
   double(*draws)[3][RESAMPLES] = mem_new(sizeof *draws * (size_t)(f->n + 1), "resamples of the parabolas", e);
@@ -263,8 +230,6 @@ int iso_fit(IsoFit *f, const Points *ps, const Convention *cv, int resamples, Er
     log_d[i] = v->flag == VALLEY_OK ? log(v->d_opt.value) : NAN;
   }
   f->law = laws_fit(f, -1, log_n, log_d);
-  for (int r = resamples; r < RESAMPLES; r++)
-    f->n_law.draw_logk[r] = f->n_law.draw_exponent[r] = f->d_law.draw_logk[r] = f->d_law.draw_exponent[r] = NAN;
   iso_bootstrap(f, samples, ps, resamples, draws);
   e->code = OK;
 done:

@@ -1,18 +1,27 @@
-// layers.c: see layers.h. In: one sequence's rows and a block's weights. Out: activations or gradients of the same rows.
-// Everything here runs on one thread and touches only its own sequence, so threads never meet inside a block.
+// layers.c: see layers.h. In: one sequence's rows and a block's weights. Out: activations or gradients of the same
+// rows. Everything here runs on one thread and touches only its own sequence, so threads never meet inside a block.
 #include "layers.h"
 #include <math.h>
 #include <string.h>
 
 static const float NORM_EPS = 1.0f / NORM_EPS_INV;
-// Query rows a block of attention: keeps its T x ATT_ROWS scores in L1 and wastes at most half of this many masked columns a row.
+// Query rows a block of attention: keeps its T x ATT_ROWS scores in L1 and wastes at most half of this many masked
+// columns a row.
 enum { ATT_ROWS = 16 };
+
+void layers_product(const Dims *d, Mat y, Mat x, Mat w, int accumulate) {
+  (d->bf16 ? gemm_bf16 : gemm)(y, x, w, accumulate);
+}
+void layers_product_team(const Dims *d, Mat y, Mat x, Mat w, int accumulate) {
+  (d->bf16 ? gemm_bf16_team : gemm_team)(y, x, w, accumulate);
+}
+Mat layers_pack(const Dims *d, float *dst, Mat w) { return (d->bf16 ? gemm_pack_bf16 : gemm_pack)(dst, w); }
 
 // ---- Attention (Vaswani et al. 2017), causal ----------------------------------------------------------
 //
 // For a query row i and keys j <= i:  s_j = scale q_i.k_j,  p = softmax(s),  o_i = sum_j p_j v_j.
-// Rows are taken ATT_ROWS at a time against the keys up to the block's end: the masked half is never computed. The T x T
-// probabilities are never stored: the backward makes them again from two floats a row (Dao et al. 2022).
+// Rows are taken ATT_ROWS at a time against the keys up to the block's end: the masked half is never computed. The T x
+// T probabilities are never stored: the backward makes them again from two floats a row (Dao et al. 2022).
 
 size_t layers_scratch(const Dims *d) {
   const int hd = d->C / d->H;
@@ -92,33 +101,34 @@ static void attention_backward(const Dims *d, const Acts *a, const Grads *g, flo
 void layers_attention(const Dims *d, const Block *b, const Acts *a, float *scratch) {
   const int T = d->T, C = d->C, H = d->H;
   kern->rmsnorm(a->n1, C, a->rstd1, a->x0, C, b->norm1, T, 1, C, NORM_EPS);
-  gemm(mat(a->qkv, T, 3 * C), mat(a->n1, T, C), b->qkv, 0);
+  layers_product(d, mat(a->qkv, T, 3 * C), mat(a->n1, T, C), b->qkv, 0);
   if (d->qk_norm)
     kern->rmsnorm(a->qk, 2 * C, a->qk_rstd, a->qkv, 3 * C, b->qk_norm, T, 2 * H, C / H, NORM_EPS);
   else
-    for (int t = 0; t < T; t++) memcpy(a->qk + (size_t)t * 2 * C, a->qkv + (size_t)t * 3 * C, sizeof(float) * 2 * (size_t)C);
+    for (int t = 0; t < T; t++)
+      memcpy(a->qk + (size_t)t * 2 * C, a->qkv + (size_t)t * 3 * C, sizeof(float) * 2 * (size_t)C);
   kern->rope(a->qk, 2 * C, d->cosine, d->sine, T, C, 1);
   kern->rope(a->qk + C, 2 * C, d->cosine, d->sine, T, C, 1);
   attention_forward(d, a, scratch);
   memcpy(a->x1, a->x0, sizeof(float) * (size_t)T * C);
-  gemm(mat(a->x1, T, C), mat(a->att, T, C), b->proj, 1);
+  layers_product(d, mat(a->x1, T, C), mat(a->att, T, C), b->proj, 1);
 }
 
 void layers_ffn(const Dims *d, const Block *b, const Acts *a, float *x2, int keep) {
   const int T = d->T, C = d->C;
   kern->rmsnorm(a->n2, C, a->rstd2, a->x1, C, b->norm2, T, 1, C, NORM_EPS);
-  gemm(mat(a->g, T, 4 * C), mat(a->n2, T, C), b->fc, 0);
+  layers_product(d, mat(a->g, T, 4 * C), mat(a->n2, T, C), b->fc, 0);
   kern->gelu(a->g, keep ? a->dg : NULL, a->g, (size_t)T * 4 * C);
   memcpy(x2, a->x1, sizeof(float) * (size_t)T * C);
-  gemm(mat(x2, T, C), mat(a->g, T, 4 * C), b->out, 1);
+  layers_product(d, mat(x2, T, C), mat(a->g, T, 4 * C), b->out, 1);
 }
 
 // x2 = x1 + gelu(norm(x1) Wfc) Wout, so dx1 = dx2 + norm'( ((dx2 Wout^T) * gelu') Wfc^T ).
 void layers_ffn_backward(const Dims *d, const Block *b, const Acts *a, const Grads *g) {
   const int T = d->T, C = d->C;
-  gemm(mat(g->dg, T, 4 * C), mat(g->dx2, T, C), b->out_t, 0);
+  layers_product(d, mat(g->dg, T, 4 * C), mat(g->dx2, T, C), b->out_t, 0);
   kern->mul(g->dg, a->dg, (size_t)T * 4 * C);
-  gemm(mat(g->dn, T, C), mat(g->dg, T, 4 * C), b->fc_t, 0);
+  layers_product(d, mat(g->dn, T, C), mat(g->dg, T, 4 * C), b->fc_t, 0);
   memcpy(g->dx1, g->dx2, sizeof(float) * (size_t)T * C);
   kern->rmsnorm_back(g->dx1, C, g->gains + 3 * C, g->dn, C, a->x1, C, a->rstd2, b->norm2, T, 1, C, 1);
 }
@@ -126,13 +136,14 @@ void layers_ffn_backward(const Dims *d, const Block *b, const Acts *a, const Gra
 // x1 = x0 + att Wproj with att from rotated, normalised queries and keys: undone in the opposite order.
 void layers_attention_backward(const Dims *d, const Block *b, const Acts *a, const Grads *g, float *scratch) {
   const int T = d->T, C = d->C, H = d->H;
-  gemm(mat(g->datt, T, C), mat(g->dx1, T, C), b->proj_t, 0);
+  layers_product(d, mat(g->datt, T, C), mat(g->dx1, T, C), b->proj_t, 0);
   attention_backward(d, a, g, scratch);
   kern->rope(g->dqkv, 3 * C, d->cosine, d->sine, T, C, -1);
   kern->rope(g->dqkv + C, 3 * C, d->cosine, d->sine, T, C, -1);
   if (d->qk_norm)
-    kern->rmsnorm_back(g->dqkv, 3 * C, g->gains + C, g->dqkv, 3 * C, a->qkv, 3 * C, a->qk_rstd, b->qk_norm, T, 2 * H, C / H, 0);
-  gemm(mat(g->dn, T, C), mat(g->dqkv, T, 3 * C), b->qkv_t, 0);
+    kern->rmsnorm_back(g->dqkv, 3 * C, g->gains + C, g->dqkv, 3 * C, a->qkv, 3 * C, a->qk_rstd, b->qk_norm, T, 2 * H,
+                       C / H, 0);
+  layers_product(d, mat(g->dn, T, C), mat(g->dqkv, T, 3 * C), b->qkv_t, 0);
   memcpy(g->dx0, g->dx1, sizeof(float) * (size_t)T * C);
   kern->rmsnorm_back(g->dx0, C, g->gains, g->dn, C, a->x0, C, a->rstd1, b->norm1, T, 1, C, 1);
 }

@@ -3,33 +3,48 @@
 // Shapes: T time, C channels, H heads, D = C/H head width. A linear layer is y[T][out] = x[T][in] w[in][out]; its three
 // products are
 //     gemm(y, x, w, 0)        gemm(dx, dy, wt, 0)        gemm(dw, tr(x), dy, 1)
-// with wt = gemm_pack(tr(w)). The third is not here: model.c takes it over all sequences at once, split by output.
+// with wt = tr(w), packed. The third is not here: model.c takes it over all sequences at once, split by output. With
+// bf16 these three, and the head's, round their operands to bf16 and add in floats (Micikevicius et al. 2018); all else
+// is float.
 #ifndef ISOFLOP_LAYERS_H
 #define ISOFLOP_LAYERS_H
 #include "kernels.h"
 
-typedef struct Dims { int T, C, H, qk_norm; const float *cosine, *sine; /* [T][C] */ } Dims;
+typedef struct Dims {
+  int T, C, H, qk_norm, bf16;
+  const float *cosine, *sine; /* [T][C] */
+} Dims;
 
 // The parameters of one block, as views into the model's flat array, and the packed transposes for the backward.
-typedef struct Block { float *norm1, *qk_norm, *norm2; Mat qkv, proj, fc, out; Mat qkv_t, proj_t, fc_t, out_t; } Block;
+typedef struct Block {
+  float *norm1, *qk_norm, *norm2;
+  Mat qkv, proj, fc, out;
+  Mat qkv_t, proj_t, fc_t, out_t;
+} Block;
 
 // What the forward keeps for the backward: rows of one sequence, one block. Floats a token: 18 C + 2 + 4 H.
 typedef struct Acts {
-  float *x0, *rstd1, *n1;     // [T][C] residual entering, [T], [T][C] its norm
-  float *qkv;                 // [T][3C] queries and keys as projected, values
-  float *qk, *qk_rstd;        // [T][2C] queries and keys normalised and rotated, [T][2H]
-  float *att, *stats;         // [T][C] attention output, [H][T][2] softmax maximum and 1/sum
-  float *x1, *rstd2, *n2;     // as above, entering the feed-forward
-  float *g, *dg;              // [T][4C] GELU and its derivative
+  float *x0, *rstd1, *n1;  // [T][C] residual entering, [T], [T][C] its norm
+  float *qkv;              // [T][3C] queries and keys as projected, values
+  float *qk, *qk_rstd;     // [T][2C] queries and keys normalised and rotated, [T][2H]
+  float *att, *stats;      // [T][C] attention output, [H][T][2] softmax maximum and 1/sum
+  float *x1, *rstd2, *n2;  // as above, entering the feed-forward
+  float *g, *dg;           // [T][4C] GELU and its derivative
 } Acts;
 
 // Gradients of one sequence on the way down; d<name> is dloss/d<name>.
 typedef struct Grads {
-  float *dx2, *dx1, *dx0;     // [T][C] of the residual leaving the block, between its halves, entering it
-  float *dg;                  // [T][4C] before and, after layers_ffn_backward, behind the GELU
-  float *dqkv, *datt, *dn;    // [T][3C], [T][C], [T][C]
-  float *gains;               // this sequence's share of dnorm1 [C], dqk_norm [2C], dnorm2 [C], in this order
+  float *dx2, *dx1, *dx0;   // [T][C] of the residual leaving the block, between its halves, entering it
+  float *dg;                // [T][4C] before and, after layers_ffn_backward, behind the GELU
+  float *dqkv, *datt, *dn;  // [T][3C], [T][C], [T][C]
+  float *gains;             // this sequence's share of dnorm1 [C], dqk_norm [2C], dnorm2 [C], in this order
 } Grads;
+
+// The product of a linear layer in the run's precision, and its right operand packed for it: gemm, gemm_team,
+// gemm_pack.
+void layers_product(const Dims *d, Mat y, Mat x, Mat w, int accumulate);
+void layers_product_team(const Dims *d, Mat y, Mat x, Mat w, int accumulate);
+Mat layers_pack(const Dims *d, float *dst, Mat w);
 
 // Floats of scratch for one thread.
 size_t layers_scratch(const Dims *d);

@@ -1,4 +1,5 @@
 // main.c: argv to one command. Every command parses its own options and returns an exit code from util.h.
+#include "bench.h"
 #include "kernels.h"
 #include "sweep.h"
 #include "train.h"
@@ -19,6 +20,7 @@ static const Command COMMANDS[] = {
     {"fit", fit_main, "scaling laws from a study's finished runs"},
     {"report", report_main, "figures, tables and one HTML page from a study"},
     {"corpus", corpus_main, "make and inspect token files"},
+    {"bench", bench_main, "speed of the kernels and of a training step, beside the machine's peak"},
     {0},
 };
 

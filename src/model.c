@@ -1,9 +1,10 @@
 // model.c: see model.h. In: parameters and tokens. Out: loss and gradients.
 //
-// A batch is walked in groups of w->group sequences. Inside a group each sequence belongs to one thread from the embedding to the
-// loss and, layer by layer, back; then all threads meet and compute the weight gradients dw += x^T dy over the group's rows, split by
-// output. Every element of dw is one serial chain over all tokens in order (kernels.h), so neither the threads nor the size of
-// a group can change a bit of it; what sequences add to vectors and losses waits in a slot each and is summed in order.
+// A batch is walked in groups of w->group sequences. Inside a group each sequence belongs to one thread from the
+// embedding to the loss and, layer by layer, back; then all threads meet and compute the weight gradients dw += x^T dy
+// over the group's rows, split by output. Every element of dw is one serial chain over all tokens in order (kernels.h),
+// so neither the threads nor the size of a group can change a bit of it; what sequences add to vectors and losses waits
+// in a slot each and is summed in order.
 #include "model.h"
 #include "layers.h"
 #include "shape.h"
@@ -18,8 +19,10 @@
 static void tensor_add(Model *m, const char *name, int layer, int rows, int cols, double std, bool decay) {
   Tensor *t = &m->tensors[m->n_tensors++];
   *t = (Tensor){.offset = m->n_params, .rows = rows, .cols = cols, .init_std = std, .decay = decay};
-  if (layer < 0) snprintf(t->name, sizeof t->name, "%s", name);
-  else snprintf(t->name, sizeof t->name, "l%d.%s", layer, name);
+  if (layer < 0)
+    snprintf(t->name, sizeof t->name, "%s", name);
+  else
+    snprintf(t->name, sizeof t->name, "l%d.%s", layer, name);
   m->n_params += ((size_t)rows * cols + 15) / 16 * 16;  // each tensor starts on a cache line
 }
 
@@ -57,25 +60,28 @@ enum {
 
 typedef struct Work {
   Dims dims;
-  int group, slots;        // sequences in flight; blocks whose packed weights are kept
+  int group, slots;  // sequences in flight; blocks whose packed weights are kept
   bool training;
-  Acts *acts;              // [L], pointers to the group's first row
-  Block *blocks, *dblocks; // [L], parameters and their gradients
-  float *x, *xf, *rstdf;   // [R][C] leaving the last block, [R][C] its norm, [R];  R = group * T rows
-  float *logits;           // [R][V], then their gradient
+  Acts *acts;               // [L], pointers to the group's first row
+  Block *blocks, *dblocks;  // [L], parameters and their gradients
+  float *x, *xf, *rstdf;    // [R][C] leaving the last block, [R][C] its norm, [R];  R = group * T rows
+  float *logits;            // [R][V], then their gradient
   float *dx[3], *dh, *dqkv, *datt, *dn, *gains;  // see Grads; gains [group][GAINS * C]
-  float *dembed;           // [V][C] of a tied embedding's rows as inputs, apart from its use as head; else NULL
+  float *dembed;                   // [V][C] of a tied embedding's rows as inputs, apart from its use as head; else NULL
   float *cosine, *sine, *scratch;  // [T][C], [T][C], [threads][scratch_floats]
   size_t scratch_floats;
-  float **slot;            // packed weights of a block each,
-  int *slot_block;         // and of which block (-1 none)
+  float **slot;     // packed weights of a block each,
+  int *slot_block;  // and of which block (-1 none)
   float *head_buf, *head_t_buf;
   Mat head, head_t;
-  double *loss;            // [group]
+  double *loss;  // [group]
 } Work;
 
 // Hands out aligned pieces; with base == NULL it only counts, so that one function both measures and lays out.
-typedef struct Arena { float *base; size_t used; } Arena;
+typedef struct Arena {
+  float *base;
+  size_t used;
+} Arena;
 
 static float *carve(Arena *a, size_t floats) {
   float *p = a->base ? a->base + a->used : NULL;
@@ -95,12 +101,21 @@ static size_t work_layout(const Model *m, Work *w, float *base) {
   w->sine = carve(&a, T * C);
   for (size_t l = 0; l < L; l++) {
     // Without a backward nothing is kept: all blocks share the first one's rows, the residual updated in place.
-    if (l > 0 && !w->training) w->acts[l] = w->acts[0];
+    if (l > 0 && !w->training)
+      w->acts[l] = w->acts[0];
     else
-      w->acts[l] = (Acts){.x0 = carve(&a, R * C), .rstd1 = carve(&a, R), .n1 = carve(&a, R * C),
-                          .qkv = carve(&a, R * 3 * C), .qk = carve(&a, R * 2 * C), .qk_rstd = carve(&a, R * 2 * H),
-                          .att = carve(&a, R * C), .stats = carve(&a, R * H * 2), .x1 = carve(&a, R * C),
-                          .rstd2 = carve(&a, R), .n2 = carve(&a, R * C), .g = carve(&a, R * 4 * C),
+      w->acts[l] = (Acts){.x0 = carve(&a, R * C),
+                          .rstd1 = carve(&a, R),
+                          .n1 = carve(&a, R * C),
+                          .qkv = carve(&a, R * 3 * C),
+                          .qk = carve(&a, R * 2 * C),
+                          .qk_rstd = carve(&a, R * 2 * H),
+                          .att = carve(&a, R * C),
+                          .stats = carve(&a, R * H * 2),
+                          .x1 = carve(&a, R * C),
+                          .rstd2 = carve(&a, R),
+                          .n2 = carve(&a, R * C),
+                          .g = carve(&a, R * 4 * C),
                           .dg = w->training ? carve(&a, R * 4 * C) : NULL};
   }
   w->x = carve(&a, R * C);
@@ -135,8 +150,13 @@ static Block block_views(const Model *m, float *flat, int l) {
     const Tensor *t = model_tensor(m, name);
     p[i] = t ? flat + t->offset : NULL;
   }
-  return (Block){.norm1 = p[0], .qkv = mat(p[1], C, 3 * C), .qk_norm = p[2], .proj = mat(p[3], C, C), .norm2 = p[4],
-                 .fc = mat(p[5], C, 4 * C), .out = mat(p[6], 4 * C, C)};
+  return (Block){.norm1 = p[0],
+                 .qkv = mat(p[1], C, 3 * C),
+                 .qk_norm = p[2],
+                 .proj = mat(p[3], C, C),
+                 .norm2 = p[4],
+                 .fc = mat(p[5], C, 4 * C),
+                 .out = mat(p[6], 4 * C, C)};
 }
 
 static float *model_at(const Model *m, float *flat, const char *name) { return flat + model_tensor(m, name)->offset; }
@@ -169,7 +189,11 @@ int model_new(Model *m, const Config *cfg, bool training, Err *e) {
   w->training = training;
   w->group = m->threads;
   if (training && w->group > B) w->group = B;
-  w->dims = (Dims){.T = cfg->seq_len, .C = cfg->d_model, .H = cfg->n_heads, .qk_norm = cfg->qk_norm};
+  w->dims = (Dims){.T = cfg->seq_len,
+                   .C = cfg->d_model,
+                   .H = cfg->n_heads,
+                   .qk_norm = cfg->qk_norm,
+                   .bf16 = strcmp(cfg->precision, "bf16") == 0};
   w->slots = L * block_pack_floats(cfg->d_model) <= PACK_CACHE ? L : 1;
   w->acts = mem_new(sizeof(Acts) * (size_t)L, "model", e);
   w->blocks = mem_new(sizeof(Block) * (size_t)L, "model", e);
@@ -179,7 +203,8 @@ int model_new(Model *m, const Config *cfg, bool training, Err *e) {
   w->loss = mem_new(sizeof(double) * (size_t)w->group, "model", e);
   if (!w->acts || !w->blocks || !w->dblocks || !w->slot || !w->slot_block || !w->loss) goto no_memory;
 
-  const size_t copies = training ? 4 : 1, chunks = model_chunks(m), floats = m->n_params * copies + work_layout(m, w, NULL);
+  const size_t copies = training ? 4 : 1, chunks = model_chunks(m),
+               floats = m->n_params * copies + work_layout(m, w, NULL);
   m->bytes = floats * sizeof(float) + chunks * sizeof(double);
   m->params = mem_new(m->bytes, "model", e);
   if (!m->params) goto no_memory;
@@ -227,10 +252,19 @@ void model_free(Model *m) {
 static Acts acts_of(const Work *w, int l, int s) {
   const size_t T = w->dims.T, C = w->dims.C, H = w->dims.H, r = s * T;
   const Acts *a = &w->acts[l];
-  return (Acts){.x0 = a->x0 + r * C, .rstd1 = a->rstd1 + r, .n1 = a->n1 + r * C, .qkv = a->qkv + r * 3 * C,
-                .qk = a->qk + r * 2 * C, .qk_rstd = a->qk_rstd + r * 2 * H, .att = a->att + r * C,
-                .stats = a->stats + r * H * 2, .x1 = a->x1 + r * C, .rstd2 = a->rstd2 + r, .n2 = a->n2 + r * C,
-                .g = a->g + r * 4 * C, .dg = a->dg ? a->dg + r * 4 * C : NULL};
+  return (Acts){.x0 = a->x0 + r * C,
+                .rstd1 = a->rstd1 + r,
+                .n1 = a->n1 + r * C,
+                .qkv = a->qkv + r * 3 * C,
+                .qk = a->qk + r * 2 * C,
+                .qk_rstd = a->qk_rstd + r * 2 * H,
+                .att = a->att + r * C,
+                .stats = a->stats + r * H * 2,
+                .x1 = a->x1 + r * C,
+                .rstd2 = a->rstd2 + r,
+                .n2 = a->n2 + r * C,
+                .g = a->g + r * 4 * C,
+                .dg = a->dg ? a->dg + r * 4 * C : NULL};
 }
 
 // From tokens to logits.
@@ -248,8 +282,9 @@ static void sequence_forward(const Model *m, const uint8_t *tokens, int s, int k
     layers_attention(d, &w->blocks[l], &a, scratch);
     layers_ffn(d, &w->blocks[l], &a, (l + 1 < L ? w->acts[l + 1].x0 : w->x) + row * C, keep);
   }
-  kern->rmsnorm(w->xf + row * C, C, w->rstdf + row, w->x + row * C, C, model_at(m, m->params, "norm"), T, 1, C, 1.0f / NORM_EPS_INV);
-  gemm(mat(w->logits + row * VOCAB, T, VOCAB), mat(w->xf + row * C, T, C), w->head, 0);
+  kern->rmsnorm(w->xf + row * C, C, w->rstdf + row, w->x + row * C, C, model_at(m, m->params, "norm"), T, 1, C,
+                1.0f / NORM_EPS_INV);
+  layers_product(d, mat(w->logits + row * VOCAB, T, VOCAB), mat(w->xf + row * C, T, C), w->head, 0);
 }
 
 // Sum of the losses of one sequence in nats; with dscale != 0 the logits become their gradient.
@@ -266,7 +301,7 @@ static void head_backward(const Model *m, int s, float *dx) {
   const int T = w->dims.T, C = w->dims.C;
   const size_t row = (size_t)s * T;
   float *gain = w->gains + (size_t)s * GAINS * C + 4 * C;
-  gemm(mat(w->dn + row * C, T, C), mat(w->logits + row * VOCAB, T, VOCAB), w->head_t, 0);
+  layers_product(&w->dims, mat(w->dn + row * C, T, C), mat(w->logits + row * VOCAB, T, VOCAB), w->head_t, 0);
   memset(gain, 0, sizeof(float) * (size_t)C);
   kern->rmsnorm_back(dx + row * C, C, gain, w->dn + row * C, C, w->x + row * C, C, w->rstdf + row,
                      model_at(m, m->params, "norm"), T, 1, C, 0);
@@ -277,8 +312,14 @@ static void block_backward(const Model *m, int l, int s, float *dx2, float *dx1,
   const Dims *d = &w->dims;
   const size_t C = d->C, r = (size_t)s * d->T;
   const Acts a = acts_of(w, l, s);
-  const Grads g = {.dx2 = dx2 + r * C, .dx1 = dx1 + r * C, .dx0 = dx0 + r * C, .dg = w->dh + r * 4 * C, .dqkv = w->dqkv + r * 3 * C,
-                   .datt = w->datt + r * C, .dn = w->dn + r * C, .gains = w->gains + (size_t)s * GAINS * C};
+  const Grads g = {.dx2 = dx2 + r * C,
+                   .dx1 = dx1 + r * C,
+                   .dx0 = dx0 + r * C,
+                   .dg = w->dh + r * 4 * C,
+                   .dqkv = w->dqkv + r * 3 * C,
+                   .datt = w->datt + r * C,
+                   .dn = w->dn + r * C,
+                   .gains = w->gains + (size_t)s * GAINS * C};
   memset(g.gains, 0, sizeof(float) * 4 * C);
   layers_ffn_backward(d, &w->blocks[l], &a, &g);
   layers_attention_backward(d, &w->blocks[l], &a, &g, w->scratch + w->scratch_floats * omp_get_thread_num());
@@ -298,7 +339,7 @@ static void team_pack_block(Work *w, int l) {
     const size_t at[] = {0, gemm_pack_floats(3 * C, C), gemm_pack_floats(3 * C, C) + gemm_pack_floats(C, C),
                          block_pack_floats(C) - gemm_pack_floats(C, 4 * C)};
 #pragma omp for schedule(static, 1)
-    for (int i = 0; i < 4; i++) *to[i] = gemm_pack(p + at[i], from[i]);
+    for (int i = 0; i < 4; i++) *to[i] = layers_pack(&w->dims, p + at[i], from[i]);
 #pragma omp single
     w->slot_block[slot] = l;
   }
@@ -309,10 +350,10 @@ static void team_weight_grads(Work *w, int l, int n, const float *dx2, const flo
   const int C = w->dims.C, R = n * w->dims.T;
   const Acts *a = &w->acts[l];
   const Block *b = &w->dblocks[l];
-  gemm_team(b->out, tr(mat(a->g, R, 4 * C)), mat((float *)dx2, R, C), 1);
-  gemm_team(b->fc, tr(mat(a->n2, R, C)), mat(w->dh, R, 4 * C), 1);
-  gemm_team(b->proj, tr(mat(a->att, R, C)), mat((float *)dx1, R, C), 1);
-  gemm_team(b->qkv, tr(mat(a->n1, R, C)), mat(w->dqkv, R, 3 * C), 1);
+  layers_product_team(&w->dims, b->out, tr(mat(a->g, R, 4 * C)), mat((float *)dx2, R, C), 1);
+  layers_product_team(&w->dims, b->fc, tr(mat(a->n2, R, C)), mat(w->dh, R, 4 * C), 1);
+  layers_product_team(&w->dims, b->proj, tr(mat(a->att, R, C)), mat((float *)dx1, R, C), 1);
+  layers_product_team(&w->dims, b->qkv, tr(mat(a->n1, R, C)), mat(w->dqkv, R, 3 * C), 1);
 #pragma omp single
   for (int s = 0; s < n; s++) {
     const float *g = w->gains + (size_t)s * GAINS * C;
@@ -327,8 +368,10 @@ static void team_head_grads(const Model *m, int n) {
   Work *w = m->work;
   const int C = w->dims.C, R = n * w->dims.T;
   const Mat dlogits = mat(w->logits, R, VOCAB), xf = mat(w->xf, R, C), dhead = head_view(m, m->grads);
-  if (m->cfg.tied) gemm_team(tr(dhead), tr(dlogits), xf, 1);
-  else gemm_team(dhead, tr(xf), dlogits, 1);
+  if (m->cfg.tied)
+    layers_product_team(&w->dims, tr(dhead), tr(dlogits), xf, 1);
+  else
+    layers_product_team(&w->dims, dhead, tr(xf), dlogits, 1);
 #pragma omp single
   for (int s = 0; s < n; s++) kern->add(model_at(m, m->grads, "norm"), w->gains + (size_t)s * GAINS * C + 4 * C, C);
 }
@@ -341,7 +384,8 @@ static void team_embed_grads(const Model *m, const uint8_t *tokens, int n, const
   float *dembed = w->dembed ? w->dembed : model_at(m, m->grads, "embed");
   for (int s = 0; s < n; s++)
     for (int t = 0; t < T; t++)
-      kern->add(dembed + (size_t)tokens[(size_t)s * (T + 1) + t] * C + c0, dx + ((size_t)s * T + t) * C + c0, (size_t)(c1 - c0));
+      kern->add(dembed + (size_t)tokens[(size_t)s * (T + 1) + t] * C + c0, dx + ((size_t)s * T + t) * C + c0,
+                (size_t)(c1 - c0));
 }
 
 // ---- Public ---------------------------------------------------------------------------------------------
@@ -352,8 +396,8 @@ double model_step(Model *m, const uint8_t *tokens, int B) {
   const int T = w->dims.T, C = w->dims.C, L = m->cfg.n_layers;
   const float dscale = 1.0f / ((float)B * T);
   for (int i = 0; i < w->slots; i++) w->slot_block[i] = -1;
-  w->head = gemm_pack(w->head_buf, head_view(m, m->params));
-  w->head_t = gemm_pack(w->head_t_buf, tr(head_view(m, m->params)));
+  w->head = layers_pack(&w->dims, w->head_buf, head_view(m, m->params));
+  w->head_t = layers_pack(&w->dims, w->head_t_buf, tr(head_view(m, m->params)));
   double total = 0;
 #pragma omp parallel num_threads(m->threads)
   for (int s0 = 0; s0 < B; s0 += w->group) {
@@ -391,7 +435,7 @@ double model_step(Model *m, const uint8_t *tokens, int B) {
 void model_losses(Model *m, const uint8_t *tokens, int B, double *loss) {
   Work *w = m->work;
   const int T = w->dims.T;
-  w->head = gemm_pack(w->head_buf, head_view(m, m->params));
+  w->head = layers_pack(&w->dims, w->head_buf, head_view(m, m->params));
 #pragma omp parallel num_threads(m->threads)
   for (int s0 = 0; s0 < B; s0 += w->group) {
 #pragma omp for schedule(static, 1)
@@ -410,7 +454,7 @@ void model_logits(Model *m, const uint8_t *tokens, int n, float *logits) {
   uint8_t row[4096] = {0};  // causal: what follows the last token cannot change its logits
   assert(T <= (int)sizeof row);
   memcpy(row, tokens, (size_t)n);
-  w->head = gemm_pack(w->head_buf, head_view(m, m->params));
+  w->head = layers_pack(&w->dims, w->head_buf, head_view(m, m->params));
   sequence_forward(m, row, 0, 0);
   memcpy(logits, w->logits + (size_t)(n - 1) * VOCAB, sizeof(float) * VOCAB);
 }

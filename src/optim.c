@@ -28,9 +28,13 @@ double optim_step(Model *m, int step, double lr) {
     return norm;
   }
   const bool decoupled = strcmp(c->optimizer, "adam") != 0;
-  const AdamCoef base = {.lr = (float)lr, .b1 = (float)c->beta1, .b2 = (float)c->beta2, .eps = (float)c->eps,
+  const AdamCoef base = {.lr = (float)lr,
+                         .b1 = (float)c->beta1,
+                         .b2 = (float)c->beta2,
+                         .eps = (float)c->eps,
                          .grad_scale = c->clip > 0 && norm > c->clip ? (float)(c->clip / norm) : 1,
-                         .m_corr = (float)(1 / (1 - pow(c->beta1, step))), .v_corr = (float)(1 / (1 - pow(c->beta2, step)))};
+                         .m_corr = (float)(1 / (1 - pow(c->beta1, step))),
+                         .v_corr = (float)(1 / (1 - pow(c->beta2, step)))};
   const int n = (int)model_chunks(m);
 #pragma omp parallel for schedule(static) num_threads(m->threads) if (n > 8)
   for (int i = 0; i < n; i++) {

@@ -7,8 +7,8 @@ int recipe_resolve(Config *c, Err *e) {
   if (c->tokens <= 0 && c->budget <= 0) return fail(e, E_CONFIG, "neither tokens nor budget is set: give one of them");
   const double wanted = c->tokens > 0 ? c->tokens : c->budget / per_token;
 
-  // The batch grows with the root of the compute: about 5,000 steps at the optimal size whatever the budget, and one batch for
-  // all sizes of a budget, so that rounding to whole sequences puts no steps into a valley.
+  // The batch grows with the root of the compute: about 5,000 steps at the optimal size whatever the budget, and one
+  // batch for all sizes of a budget, so that rounding to whole sequences puts no steps into a valley.
   if (c->batch_tokens == 0) {
     const double sequences = sqrt(wanted * per_token / 1e11) * 128 / c->seq_len;
     c->batch_tokens = c->seq_len * (int)fmax(1, fmin(round(sequences), 256));
@@ -18,7 +18,9 @@ int recipe_resolve(Config *c, Err *e) {
 
   const double steps = round(wanted / c->batch_tokens);
   if (steps < 20 || steps * c->warmup > steps - 1)
-    return fail(e, E_CONFIG, "budget %g FLOPs buys %.0f steps of %d tokens for %.0f parameters: at least 20 are needed, and one after warm-up",
+    return fail(e, E_CONFIG,
+                "budget %g FLOPs buys %.0f steps of %d tokens for %.0f parameters: at least 20 are needed, and one "
+                "after warm-up",
                 c->budget, steps, c->batch_tokens, N);
   c->tokens = steps * c->batch_tokens;
   if (c->budget <= 0) c->budget = c->tokens * per_token;

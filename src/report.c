@@ -103,12 +103,16 @@ static void put_summary(FILE *f, const StudyFit *s) {
     fitted += a->iso.v[i].flag != VALLEY_FEW;
     if (a->iso.v[i].flag == VALLEY_OK) inside++, top = &a->iso.v[i];
   }
-  fputs("<h1>How large should the model be?</h1>\n<p class=\"sub\">IsoFLOP study on ", f);
-  put_distinct(f, s->records, get_corpus);
+  fputs("<h1>How large should the model be?</h1>\n<p class=\"sub\">", f);
+  if (s->imported)
+    fputs("Runs imported from ", f), html_text(f, s->imported);
+  else
+    fputs("IsoFLOP study on ", f), put_distinct(f, s->records, get_corpus);
   fputs(" · after Hoffmann et al. 2022, <i>Training Compute-Optimal Large Language Models</i></p>\n<p class=\"lead\">",
         f);
-  fprintf(f, "%d transformer%s of %s to %s parameters %s trained from scratch", used, used == 1 ? "" : "s",
-          text_count(n0), text_count(n1), used == 1 ? "was" : "were");
+  fprintf(f, "%d %s%s of %s to %s parameters", used, s->imported ? "model" : "transformer", used == 1 ? "" : "s",
+          text_count(n0), text_count(n1));
+  if (!s->imported) fputs(used == 1 ? " was trained from scratch" : " were trained from scratch", f);
   if (ps->n_budgets)
     fprintf(f, " at %d compute budget%s, %s to %s FLOPs", ps->n_budgets, ps->n_budgets == 1 ? "" : "s",
             text_budget(ps->budget[0]), text_budget(ps->budget[ps->n_budgets - 1]));
@@ -197,37 +201,89 @@ done:
 // ---- Tables ---------------------------------------------------------------------------------------------
 
 static void put_exponents(FILE *f, const StudyFit *s) {
-  fputs("<h2>Exponents</h2>\n<div class=\"scroll\"><table><caption>N<sub>opt</sub> = k C<sup>a</sup>, D<sub>opt</sub> "
-        "= k′ C<sup>b</sup>, with 10th and 90th percentiles of "
-        "1,000 bootstrap resamples of the runs’ residuals within each budget. Full precision: <a "
-        "href=\"fits.csv\">fits.csv</a>.</caption>\n"
-        "<thead><tr><th class=\"l\">Approach</th><th class=\"l\">Counting</th><th>a</th><th>10–90 "
-        "%</th><th>b</th><th>10–90 %</th><th>R² (N, D)</th></tr></thead><tbody>\n",
-        f);
+  fputs(
+      "<h2>Exponents</h2>\n<div class=\"scroll\"><table><caption>Table 2 of the paper, and how far counting moves it: "
+      "N<sub>opt</sub> = k C<sup>a</sup>, D<sub>opt</sub> = k′ C<sup>b</sup>, with 10th and 90th percentiles of 1,000 "
+      "bootstrap resamples by run within each budget (of residuals for 2). Full precision: <a "
+      "href=\"fits.csv\">fits.csv</a>, <a href=\"tables/conventions.csv\">conventions.csv</a>. Where budgets are not "
+      "level under a convention, the surface’s slope moves each run, at its size, to its budget’s mean "
+      "compute.</caption>\n"
+      "<thead><tr><th class=\"l\">Approach</th><th class=\"l\">Counting</th><th>a</th><th>10–90 "
+      "%</th><th>b</th><th>10–90 %</th></tr></thead><tbody>\n",
+      f);
   for (int i = 0; i < s->n; i++) {
-    const IsoFit *x = &s->a[i].iso;
-    if (!x->law) continue;
-    fprintf(f,
-            "<tr><td class=\"l\">2 IsoFLOP</td><td class=\"l\">%s</td><td><b>%.3f</b></td><td>%.3f to "
-            "%.3f</td><td><b>%.3f</b></td><td>%.3f to %.3f</td><td>%.4f, %.4f</td></tr>\n",
-            x->cv->title, x->n_law.exponent.value, x->n_law.exponent.p10, x->n_law.exponent.p90,
-            x->d_law.exponent.value, x->d_law.exponent.p10, x->d_law.exponent.p90, x->n_law.r2, x->d_law.r2);
+    Exponents rows[MAX_EXPONENTS];
+    int n = analysis_exponents(&s->a[i], rows);
+    for (int k = 0; k < n; k++)
+      fprintf(f,
+              "<tr><td class=\"l\">%s</td><td class=\"l\">%s</td><td><b>%.3f</b></td><td>%.3f to "
+              "%.3f</td><td><b>%.3f</b></td><td>%.3f to %.3f</td></tr>\n",
+              rows[k].title, s->a[i].iso.cv->title, rows[k].a.value, rows[k].a.p10, rows[k].a.p90, rows[k].b.value,
+              rows[k].b.p10, rows[k].b.p90);
   }
-  fputs("<tr class=\"off\"><td class=\"l\">2 IsoFLOP</td><td class=\"l\">Hoffmann et al. 2022, Table "
-        "2</td><td>.49</td><td>.462 to .534</td><td>.51</td><td>.483 to .529</td><td></td></tr>\n"
-        "<tr class=\"off\"><td class=\"l\"></td><td class=\"l\">Kaplan et al. "
-        "2020</td><td>.73</td><td></td><td>.27</td><td></td><td></td></tr>\n</tbody></table></div>\n",
+  static const char *const paper[][5] = {{"1 envelope", ".50", ".488 to .502", ".50", ".501 to .512"},
+                                         {"2 IsoFLOP", ".49", ".462 to .534", ".51", ".483 to .529"},
+                                         {"3 surface", ".46", ".454 to .455", ".54", ".542 to .543"}};
+  for (size_t i = 0; i < sizeof paper / sizeof *paper; i++)
+    fprintf(f,
+            "<tr class=\"off\"><td class=\"l\">%s</td><td class=\"l\">Hoffmann et al. 2022, Table "
+            "2</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n",
+            paper[i][0], paper[i][1], paper[i][2], paper[i][3], paper[i][4]);
+  fputs("<tr class=\"off\"><td class=\"l\"></td><td class=\"l\">Kaplan et al. "
+        "2020</td><td>.73</td><td></td><td>.27</td><td></td></tr>\n</tbody></table></div>\n",
         f);
+}
+
+static void put_surface(FILE *f, const Analysis *a) {
+  const SurfaceFit *x = &a->surface;
+  if (!x->ok) return;
+  fprintf(
+      f,
+      "<h2>The surface</h2>\n<p>L(N, D) = E + A / N<sup>α</sup> + B / D<sup>β</sup> through %d runs, by the paper’s "
+      "Huber loss (threshold 10<sup>−3</sup> in log loss) from its %d starts.</p>\n",
+      x->runs, SURFACE_STARTS);
+  fputs(
+      "<div class=\"scroll\"><table><thead><tr><th class=\"l\"></th><th>E</th><th>A</th><th>B</th><th>α</th><th>β</th>"
+      "<th>a = β/(α+β)</th><th>b</th><th>G</th></tr></thead><tbody>\n<tr><td class=\"l\"><b>this fit</b></td>",
+      f);
+  for (int i = 0; i < SURFACE_QUANTITIES; i++) fprintf(f, "<td><b>%.6g</b></td>", surface_quantities[i].of(&x->s));
+  fputs("</tr>\n<tr><td class=\"l\">10–90 %</td>", f);
+  for (int i = 0; i < SURFACE_QUANTITIES; i++) {
+    Interval v = surface_interval(x, surface_quantities[i].of);
+    fprintf(f, "<td>%.3g to %.3g</td>", v.p10, v.p90);
+  }
+  // log A, log B, log E, alpha and beta as in the source of the paper, since rounding moves the frontier.
+  const Surface paper = {exp(.5267228), exp(6.0073404), exp(6.0179186), .33917084, .2849083};
+  const struct {
+    const char *name;
+    const Surface *s;
+  } rows[] = {{"variable projection", &a->varpro.s},
+              {"mean of Huber terms, SciPy’s default stop", &x->early},
+              {"Hoffmann et al. 2022", &paper}};
+  for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+    fprintf(f, "</tr>\n<tr class=\"off\"><td class=\"l\">%s</td>", rows[k].name);
+    for (int i = 0; i < SURFACE_QUANTITIES; i++) fprintf(f, "<td>%.6g</td>", surface_quantities[i].of(rows[k].s));
+  }
+  fprintf(f,
+          "</tr>\n</tbody></table></div>\n<p class=\"note\">Convergence: largest element of the gradient %.1e of its "
+          "unit; condition number of the Hessian %.2g in the published parameters, %.2g centred; %d of %d starts reach "
+          "this "
+          "minimum, %d of them from inside the grid of starts%s. Objective %.8g; where L-BFGS "
+          "on the mean of the terms with SciPy’s default stopping test ends: %.8g.</p>\n",
+          x->gradient, x->condition, x->condition_centred, x->agree, SURFACE_STARTS, x->agree_inside,
+          x->agree_inside ? "" : ": only starts on its edge, so a wider grid is needed", x->objective,
+          x->early_objective);
 }
 
 static void put_budgets(FILE *f, const Analysis *a) {
   fputs(
-      "<h2>Budgets</h2>\n<div class=\"scroll\"><table><caption>The minimum of each valley; D/N in tokens per "
+      "<h2>Budgets</h2>\n<div class=\"scroll\"><table><caption>The minimum of each valley; surface: the optimum of "
+      "Approach 3 at the same compute; D/N in tokens per "
       "parameter. Residual: sd of the runs about their parabola. Cubic: t-value of a cubic term; "
       "beyond ±2 the valley leans and its vertex is biased. <a href=\"tables/budgets.csv\">budgets.csv</a></caption>\n"
       "<thead><tr><th "
       "class=\"l\">FLOPs</th><th>runs</th><th>sizes</th><th>sampled</th><th>N<sub>opt</sub></th><th>10–90 "
-      "%</th><th>D<sub>opt</sub></th><th>10–90 %</th>"
+      "%</th><th>surface</th><th>D<sub>opt</sub></th><th>10–90 %</th>"
       "<th>D/N</th><th>loss</th><th>R²</th><th>residual</th><th>cubic</th><th "
       "class=\"l\">flag</th></tr></thead><tbody>\n",
       f);
@@ -241,11 +297,13 @@ static void put_budgets(FILE *f, const Analysis *a) {
       fprintf(f, "<td>%s – %s</td>", text_count(v->lo), text_count(v->hi));
     else
       fputs("<td></td>", f);
+    const Interval *surface = frontier_size(&a->frontier, v->C);
+    const char *beside = surface ? text_count(surface->value) : "";
     if (isnan(v->n_opt.value))
-      fputs("<td></td><td></td><td></td><td></td><td></td><td></td>", f);
+      fprintf(f, "<td></td><td></td><td>%s</td><td></td><td></td><td></td><td></td>", beside);
     else {
-      fprintf(f, "<td><b>%s</b></td><td>%s – %s</td><td>%s</td>", text_count(v->n_opt.value), text_count(v->n_opt.p10),
-              text_count(v->n_opt.p90), text_count(v->d_opt.value));
+      fprintf(f, "<td><b>%s</b></td><td>%s – %s</td><td>%s</td><td>%s</td>", text_count(v->n_opt.value),
+              text_count(v->n_opt.p10), text_count(v->n_opt.p90), beside, text_count(v->d_opt.value));
       fprintf(f, "<td>%s – %s</td><td>%.1f</td><td>%.4f</td>", text_count(v->d_opt.p10), text_count(v->d_opt.p90),
               v->ratio.value, v->loss.value);
     }
@@ -294,6 +352,22 @@ static void put_excluded(FILE *f, const StudyFit *s) {
     html_text(f, s->records->first_bad);
     fputs("</p>\n", f);
   }
+}
+
+// Of imported runs only this much is known.
+static void put_imported(FILE *f, const Points *ps) {
+  fputs("<h2>All runs</h2>\n<div class=\"scroll\"><table><caption>Named by their rows in the "
+        "file.</caption><thead><tr><th "
+        "class=\"l\">run</th><th>FLOPs</th><th>parameters</th><th>tokens</th><th>loss</th></tr></thead><tbody>\n",
+        f);
+  for (int i = 0; i < ps->n; i++) {
+    const Point *p = &ps->p[i];
+    fprintf(
+        f,
+        "<tr id=\"run-%s\"><td class=\"l\"><code>%s</code></td><td>%.4g</td><td>%s</td><td>%s</td><td>%.4f</td></tr>\n",
+        p->run->id, p->run->id, p->C, text_count(p->N), text_count(p->D), p->L);
+  }
+  fputs("</tbody></table></div>\n", f);
 }
 
 static void put_runs(FILE *f, const Points *ps) {
@@ -367,25 +441,51 @@ static int page_write(const StudyFit *s, const char *dir, const Panel *panels, E
     return e->code;
   }
   put_exponents(o.f, s);
+  put_surface(o.f, &s->a[0]);
   put_budgets(o.f, &s->a[0]);
   put_excluded(o.f, s);
-  put_runs(o.f, &s->a[0].points);
-  put_provenance(o.f, s);
+  if (s->imported) {
+    put_imported(o.f, &s->a[0].points);
+  } else {
+    put_runs(o.f, &s->a[0].points);
+    put_provenance(o.f, s);
+  }
   fputs("</body></html>\n", o.f);
   return out_commit(&o, e);
+}
+
+static int report_fitted(const StudyFit *s, const char *dir, FILE *summary, Err *e) {
+  Panel panels[FIG3_PANELS];
+  if (study_write(s, dir, e) || (s->a[0].points.n_budgets && figures_isoflop(s, dir, panels, e)) ||
+      page_write(s, dir, panels, e))
+    return e->code;
+  if (summary) {
+    study_print(s, summary);
+    fprintf(summary, "%s/report.html\n", dir);
+  }
+  return OK;
 }
 
 int report_study(const char *dir, FILE *summary, Err *e) {
   Records rs;
   StudyFit s;
   if (study_open(dir, &rs, &s, e)) return e->code;
-  Panel panels[FIG3_PANELS];
-  if (!study_write(&s, dir, e) && !(s.a[0].points.n_budgets && figures_isoflop(&s, dir, panels, e)) &&
-      !page_write(&s, dir, panels, e) && summary) {
-    study_print(&s, summary);
-    fprintf(summary, "%s/report.html\n", dir);
-  }
+  report_fitted(&s, dir, summary, e);
   study_free(&s);
+  records_free(&rs);
+  return e->code;
+}
+
+int fit_imported(const char *file, const char *dir, FILE *summary, Err *e) {
+  Records rs;
+  Curves cs;
+  StudyFit s;
+  if (import_read(file, &rs, &cs, e)) return e->code;
+  if (!study_fit(&s, &rs, &cs, e)) {
+    s.imported = file;
+    report_fitted(&s, dir, summary, e);
+    study_free(&s);
+  }
   records_free(&rs);
   return e->code;
 }

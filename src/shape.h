@@ -6,7 +6,9 @@
 enum { VOCAB = 256 };
 
 // Parameters by component. total = all; nonemb = without both embedding tables (Kaplan et al. 2020).
-typedef struct Params { double embed, head, attn, ffn, norm, total, nonemb; } Params;
+typedef struct Params {
+  double embed, head, attn, ffn, norm, total, nonemb;
+} Params;
 Params shape_params(const Config *c);
 
 // Training FLOPs per token (forward + backward = 3 x forward) under each convention.
@@ -14,14 +16,17 @@ Params shape_params(const Config *c);
 //           multiply-add, no causal halving, embedding lookup free (the default everywhere)
 //   nohead  exact without the logits
 //   sixn    6 * total parameters;  sixn_nonemb  6 * parameters without embeddings
-typedef struct Flops { double exact, nohead, sixn, sixn_nonemb; } Flops;
+typedef struct Flops {
+  double exact, nohead, sixn, sixn_nonemb;
+} Flops;
 Flops shape_flops(const Config *c);
 
 // The family: width and depth grow together. shape_family(i, c) sets d_model, n_layers, n_heads of the i-th smallest
 // member, returns false past the last.
 bool shape_family(int i, Config *c);
 
-// recipe.c: fills every "rule" field that is 0 (batch, peak rate, beta2, ...) from the shape and the horizon, and the horizon from
-// the budget. The one place where the rule is stated. E_CONFIG when the budget is too small (fewer than 20 steps, or no step after warm-up).
+// recipe.c: fills every "rule" field that is 0 (batch, peak rate, beta2, ...) from the shape and the horizon, and the
+// horizon from the budget. The one place where the rule is stated. E_CONFIG when the budget is too small (fewer than 20
+// steps, or no step after warm-up).
 int recipe_resolve(Config *c, Err *e);
 #endif

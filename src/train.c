@@ -1,6 +1,8 @@
-// train.c: see train.h. The loop: batch, forward and backward, optimiser; now and then a point of the curve or a checkpoint.
+// train.c: see train.h. The loop: batch, forward and backward, optimiser; now and then a point of the curve or a
+// checkpoint.
 //
-// What happens when is a function of the step alone; the clock decides only when to save and to report, which changes no result.
+// What happens when is a function of the step alone; the clock decides only when to save and to report, which changes
+// no result.
 #include "train.h"
 #include "batch.h"
 #include "kernels.h"
@@ -46,7 +48,8 @@ int train_eval(Model *m, const Corpus *corpus, int windows, double *loss, double
       cluster_sum += mean - *loss;
       cluster_sq += (mean - *loss) * (mean - *loss);
     }
-    if (se) *se = clusters > 1 ? sqrt((cluster_sq - cluster_sum * cluster_sum / clusters) / (clusters - 1) / clusters) : NAN;
+    if (se)
+      *se = clusters > 1 ? sqrt((cluster_sq - cluster_sum * cluster_sum / clusters) / (clusters - 1) / clusters) : NAN;
   }
   free(each);
   free(rows);
@@ -56,7 +59,9 @@ int train_eval(Model *m, const Corpus *corpus, int windows, double *loss, double
 // ---- The curve ----------------------------------------------------------------------------------------
 
 // Whether point or evaluation k of n falls on this step: the n of them are even over the steps, the last on the last.
-static bool falls_on(int step, int steps, int n) { return (int64_t)step * n / steps != (int64_t)(step - 1) * n / steps; }
+static bool falls_on(int step, int steps, int n) {
+  return (int64_t)step * n / steps != (int64_t)(step - 1) * n / steps;
+}
 
 static int curve_write(const char *dir, const Config *cfg, const Progress *p, Err *e) {
   char path[1024];
@@ -68,7 +73,8 @@ static int curve_write(const char *dir, const Config *cfg, const Progress *p, Er
   for (int i = 0; i < p->n_points; i++) {
     const CurvePoint *c = &p->points[i];
     const double tokens = (double)c->step * cfg->batch_tokens;
-    fprintf(o.f, "%lld\t%.0f\t%.9g\t%.9g\t%.9g\t", (long long)c->step, tokens, tokens * per_token, c->lr, c->train_loss);
+    fprintf(o.f, "%lld\t%.0f\t%.9g\t%.9g\t%.9g\t", (long long)c->step, tokens, tokens * per_token, c->lr,
+            c->train_loss);
     if (!isnan(c->val_loss)) fprintf(o.f, "%.9g", c->val_loss);
     fputc('\n', o.f);
   }
@@ -86,9 +92,9 @@ typedef struct Run {
   Model model;
   Progress p;
   Record record;
-  uint8_t *rows;       // [B][T+1], the batch
-  int steps, first;    // of the whole run; done before this process began
-  double best, smooth; // lowest held-out loss so far; running mean of the training loss, for people
+  uint8_t *rows;        // [B][T+1], the batch
+  int steps, first;     // of the whole run; done before this process began
+  double best, smooth;  // lowest held-out loss so far; running mean of the training loss, for people
   double began, saved, told;
 } Run;
 
@@ -116,7 +122,8 @@ static int begin(Run *r, Err *e) {
     return fail(e, E_CORPUS, "corpus %s: %zu + %zu bytes are too few for windows of %d tokens", corpus->name,
                 corpus->n_train, corpus->n_val, T);
   Record *rec = &r->record;
-  *rec = (Record){.status = "finished", .cfg = *cfg, .tokens = cfg->tokens, .steps = r->steps, .val_loss = NAN, .val_loss_se = NAN};
+  *rec = (Record){
+      .status = "finished", .cfg = *cfg, .tokens = cfg->tokens, .steps = r->steps, .val_loss = NAN, .val_loss_se = NAN};
   rec->params = shape_params(cfg);
   rec->flops_per_token = shape_flops(cfg);
   rec->epochs = cfg->tokens / (double)corpus->n_train;
@@ -169,7 +176,8 @@ static int advance(Run *r, Err *e) {
   if (evaluate && is_running(r)) {
     const int windows = batch_val_windows(r->corpus, cfg->eval_tokens / TRAIN_MID_EVAL, cfg->seq_len);
     if (train_eval(&r->model, r->corpus, windows > 0 ? windows : 1, &c.val_loss, NULL, e)) return e->code;
-    if (!(c.val_loss < r->best + DIVERGED_RISE)) diverge(r, "step %d: held-out loss %.4f after %.4f", c.val_loss, r->best);
+    if (!(c.val_loss < r->best + DIVERGED_RISE))
+      diverge(r, "step %d: held-out loss %.4f after %.4f", c.val_loss, r->best);
     r->best = fmin(r->best, c.val_loss);
   }
   r->p.points[r->p.n_points++] = c;
@@ -189,7 +197,8 @@ static int attend(Run *r, Err *e) {
   if (checkpoint_write(r->dir, "checkpoint.bin", &r->model, true, &r->p, e)) return e->code;
   r->saved = now_seconds();
   if (!stop_signal) return OK;
-  return fail(e, 128 + stop_signal, "stopped at step %d of %d; the same command goes on from there", r->p.step, r->steps);
+  return fail(e, 128 + stop_signal, "stopped at step %d of %d; the same command goes on from there", r->p.step,
+              r->steps);
 }
 
 static int conclude(Run *r, Err *e) {
@@ -197,7 +206,8 @@ static int conclude(Run *r, Err *e) {
   Progress *p = &r->p;
   if (is_running(r)) {
     const int windows = batch_val_windows(r->corpus, r->cfg->eval_tokens, r->cfg->seq_len);
-    if (train_eval(&r->model, r->corpus, windows > 0 ? windows : 1, &rec->val_loss, &rec->val_loss_se, e)) return e->code;
+    if (train_eval(&r->model, r->corpus, windows > 0 ? windows : 1, &rec->val_loss, &rec->val_loss_se, e))
+      return e->code;
     p->points[p->n_points - 1].val_loss = rec->val_loss;
   }
   const int n = p->n_points < FINAL_POINTS ? p->n_points : FINAL_POINTS;
@@ -214,7 +224,15 @@ static int conclude(Run *r, Err *e) {
 
 int train_run(const Config *cfg, const Corpus *corpus, const char *dir, ProgressKind kind, int fd, Err *e) {
   const double now = now_seconds();
-  Run r = {.cfg = cfg, .corpus = corpus, .dir = dir, .kind = kind, .fd = fd, .smooth = NAN, .began = now, .saved = now, .told = now};
+  Run r = {.cfg = cfg,
+           .corpus = corpus,
+           .dir = dir,
+           .kind = kind,
+           .fd = fd,
+           .smooth = NAN,
+           .began = now,
+           .saved = now,
+           .told = now};
   r.steps = (int)lround(cfg->tokens / cfg->batch_tokens);
   struct sigaction act = {.sa_handler = on_signal}, was_int, was_term;
   sigaction(SIGINT, &act, &was_int);

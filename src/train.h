@@ -5,16 +5,18 @@
 #include "corpus.h"
 #include "record.h"
 
-// How a run tells of itself: nothing, lines for a person on stderr, or "step steps loss\n" for the sweep on descriptor fd.
+// How a run tells of itself: nothing, lines for a person on stderr, or "step steps loss\n" for the sweep on descriptor
+// fd.
 typedef enum { PROGRESS_NONE, PROGRESS_LINES, PROGRESS_PIPE } ProgressKind;
 
-// Trains cfg (resolved) on the corpus in run folder `dir` (made if missing): continues from dir/checkpoint.bin if there is one; leaves
-// dir/model.bin (parameters), dir/curve.tsv and, last, dir/run.ini, whose presence says that the run is over. Returns OK (also for a
-// run that diverged: that is a result), 130 or 143 after a signal (checkpoint written), or an error.
+// Trains cfg (resolved) on the corpus in run folder `dir` (made if missing): continues from dir/checkpoint.bin if there
+// is one; leaves dir/model.bin (parameters), dir/curve.tsv and, last, dir/run.ini, whose presence says that the run is
+// over. Returns OK (also for a run that diverged: that is a result), 130 or 143 after a signal (checkpoint written), or
+// an error.
 int train_run(const Config *cfg, const Corpus *corpus, const char *dir, ProgressKind kind, int fd, Err *e);
 
-// Held-out loss in nats per token over `windows` windows of T tokens, and its standard error. Neighbouring windows share a document, so
-// the error is that of means over TRAIN_EVAL_CLUSTER windows in a row (`se` may be NULL).
+// Held-out loss in nats per token over `windows` windows of T tokens, and its standard error. Neighbouring windows
+// share a document, so the error is that of means over TRAIN_EVAL_CLUSTER windows in a row (`se` may be NULL).
 enum { TRAIN_EVAL_CLUSTER = 16, TRAIN_MID_EVAL = 8 /* an evaluation on the way uses 1/8 of the final one's windows */ };
 int train_eval(Model *m, const Corpus *corpus, int windows, double *loss, double *se, Err *e);
 

@@ -9,7 +9,8 @@
 
 static const char TRAIN_HELP[] =
     "Examples:\n"
-    "  isoflop train --out runs/first --set corpus=english --set d_model=64 --set n_layers=4 --set n_heads=4 --set tokens=2e6\n"
+    "  isoflop train --out runs/first --set corpus=english --set d_model=64 --set n_layers=4 --set n_heads=4 --set "
+    "tokens=2e6\n"
     "  isoflop train --out runs/first                       # the same again: goes on from its checkpoint\n"
     "  isoflop train --config my.ini --set lr=0.004 --out runs/second\n"
     "\n"
@@ -34,15 +35,29 @@ static const char SAMPLE_HELP[] =
     "  isoflop sample --run runs/first --prompt 'In the beginning ' --bytes 400 --temperature 0.8 --seed 7\n"
     "\n"
     "Usage: isoflop sample --run DIR [--prompt TEXT] [--bytes N] [--temperature X] [--seed N]\n"
-    "Writes the prompt and N sampled bytes (default 500) to stdout. Temperature 0 takes the likeliest byte; default 0.8.\n";
+    "Writes the prompt and N sampled bytes (default 500) to stdout. Temperature 0 takes the likeliest byte; default "
+    "0.8.\n";
 
-typedef struct Args { const char *out, *config, *prompt, *help; int fd, bytes, seed, n_sets; double temperature; const char *sets[64]; } Args;
+typedef struct Args {
+  const char *out, *config, *prompt, *help;
+  int fd, bytes, seed, n_sets;
+  double temperature;
+  const char *sets[64];
+} Args;
 
 // Returns OK, E_USAGE (message in e) or -1 when help was asked for.
 static int args_parse(int argc, char **argv, Args *a, Err *e) {
-  static const struct option longs[] = {{"out", 1, 0, 'o'}, {"run", 1, 0, 'o'}, {"config", 1, 0, 'c'}, {"set", 1, 0, 's'},
-                                        {"progress-fd", 1, 0, 'f'}, {"prompt", 1, 0, 'p'}, {"bytes", 1, 0, 'n'},
-                                        {"temperature", 1, 0, 't'}, {"seed", 1, 0, 'r'}, {"help", 0, 0, 'h'}, {0}};
+  static const struct option longs[] = {{"out", 1, 0, 'o'},
+                                        {"run", 1, 0, 'o'},
+                                        {"config", 1, 0, 'c'},
+                                        {"set", 1, 0, 's'},
+                                        {"progress-fd", 1, 0, 'f'},
+                                        {"prompt", 1, 0, 'p'},
+                                        {"bytes", 1, 0, 'n'},
+                                        {"temperature", 1, 0, 't'},
+                                        {"seed", 1, 0, 'r'},
+                                        {"help", 0, 0, 'h'},
+                                        {0}};
   *a = (Args){.help = a->help, .fd = -1, .bytes = 500, .seed = 1, .temperature = 0.8, .prompt = "The "};
   optind = 1;
   for (int c; (c = getopt_long(argc, argv, "+h", longs, NULL)) != -1;) switch (c) {
@@ -86,7 +101,8 @@ static int config_gather(const Args *a, Config *cfg, Err *e) {
     if (n >= 7 && strcmp(file + n - 7, "run.ini") == 0) {
       if (record_read(file, &r, e)) return e->code;
       *cfg = r.cfg;
-    } else if (config_load(cfg, file, e)) return e->code;
+    } else if (config_load(cfg, file, e))
+      return e->code;
   }
   for (int i = 0; i < a->n_sets; i++)
     if (config_set(cfg, a->sets[i], "--set", e)) return e->code;
@@ -109,9 +125,9 @@ int train_main(int argc, char **argv) {
       (code = config_check(&cfg, &e)) || (code = open_corpus(&cfg, &corpus, &e)))
     return finish(code, &e);
   if (a.fd < 0)
-    fprintf(stderr, "%s: %.0f parameters, %.0f tokens of %s, %.3g exact FLOPs, batch %d, peak rate %.4g, kernels %s\n", a.out,
-            shape_params(&cfg).total, cfg.tokens, corpus.name, cfg.tokens * shape_flops(&cfg).exact, cfg.batch_tokens, cfg.lr,
-            kernels_describe(kern));
+    fprintf(stderr, "%s: %.0f parameters, %.0f tokens of %s, %.3g exact FLOPs, batch %d, peak rate %.4g, kernels %s\n",
+            a.out, shape_params(&cfg).total, cfg.tokens, corpus.name, cfg.tokens * shape_flops(&cfg).exact,
+            cfg.batch_tokens, cfg.lr, kernels_describe(kern));
   code = train_run(&cfg, &corpus, a.out, a.fd >= 0 ? PROGRESS_PIPE : PROGRESS_LINES, a.fd, &e);
   corpus_close(&corpus);
   if (code == OK && a.fd < 0) {
@@ -119,8 +135,8 @@ int train_main(int argc, char **argv) {
     char path[1100];
     snprintf(path, sizeof path, "%s/run.ini", a.out);
     if ((code = record_read(path, &r, &e)) == OK)
-      printf("%s: held-out loss %.4f +- %.4f nats (%.4f bits) per byte, training loss %.4f, %.1f s\n", r.status, r.val_loss,
-             r.val_loss_se, r.val_loss / log(2), r.train_loss, r.seconds);
+      printf("%s: held-out loss %.4f +- %.4f nats (%.4f bits) per byte, training loss %.4f, %.1f s\n", r.status,
+             r.val_loss, r.val_loss_se, r.val_loss / log(2), r.train_loss, r.seconds);
   }
   return finish(code, &e);
 }
@@ -148,10 +164,12 @@ int eval_main(int argc, char **argv) {
   double loss, se;
   if ((code = open_corpus(&cfg, &corpus, &e)) == OK) {
     const int windows = batch_val_windows(&corpus, cfg.eval_tokens, cfg.seq_len);
-    if (windows < 1) code = fail(&e, E_CORPUS, "corpus %s: held-out part shorter than one window of %d tokens", corpus.name, cfg.seq_len);
+    if (windows < 1)
+      code =
+          fail(&e, E_CORPUS, "corpus %s: held-out part shorter than one window of %d tokens", corpus.name, cfg.seq_len);
     else if ((code = train_eval(&m, &corpus, windows, &loss, &se, &e)) == OK)
-      printf("%s: %.6f +- %.6f nats per byte, %.6f +- %.6f bits per byte, over %d tokens\n", corpus.name, loss, se, loss / log(2),
-             se / log(2), windows * cfg.seq_len);
+      printf("%s: %.6f +- %.6f nats per byte, %.6f +- %.6f bits per byte, over %d tokens\n", corpus.name, loss, se,
+             loss / log(2), se / log(2), windows * cfg.seq_len);
     corpus_close(&corpus);
   }
   model_free(&m);
@@ -168,10 +186,13 @@ int sample_main(int argc, char **argv) {
   const int T = cfg.seq_len;
   size_t n = strlen(a.prompt), total = n + (size_t)(a.bytes > 0 ? a.bytes : 0);
   uint8_t *text = mem_new(total + 2, "sample", &e);
-  if (!text) code = e.code;
+  if (!text)
+    code = e.code;
   else {
-    if (n == 0) text[n++] = '\n';
-    else memcpy(text, a.prompt, n);
+    if (n == 0)
+      text[n++] = '\n';
+    else
+      memcpy(text, a.prompt, n);
     for (; n < total; n++) {
       const size_t from = n > (size_t)T ? n - (size_t)T : 0;
       float logits[VOCAB];

@@ -122,7 +122,8 @@ int dir_make(const char *path, Err *e) {
     *s = 0;
     struct stat st;
     if (mkdir(p, 0777) != 0 && !(errno == EEXIST && stat(p, &st) == 0 && S_ISDIR(st.st_mode)))
-      return fail(e, E_IO, "%s: cannot make this folder: %s", p, errno == EEXIST ? "a file has that name" : strerror(errno));
+      return fail(e, E_IO, "%s: cannot make this folder: %s", p,
+                  errno == EEXIST ? "a file has that name" : strerror(errno));
     if (!keep) return OK;
     *s = keep;
   }
@@ -130,7 +131,8 @@ int dir_make(const char *path, Err *e) {
 
 // ---- Hashing and random numbers ---------------------------------------------------------------------
 
-// SplitMix64's finaliser (Steele et al. 2014): a bijection of 64 bits in which every input bit flips half of the output.
+// SplitMix64's finaliser (Steele et al. 2014): a bijection of 64 bits in which every input bit flips half of the
+// output.
 static uint64_t mix(uint64_t z) {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -144,7 +146,9 @@ uint64_t hash_bytes(uint64_t seed, const void *p, size_t n) {
   return mix(h);
 }
 
-uint64_t rng_u64(uint64_t seed, uint64_t i) { return mix(mix(seed + 0x9e3779b97f4a7c15u) + (i + 1) * 0x9e3779b97f4a7c15u); }
+uint64_t rng_u64(uint64_t seed, uint64_t i) {
+  return mix(mix(seed + 0x9e3779b97f4a7c15u) + (i + 1) * 0x9e3779b97f4a7c15u);
+}
 
 double rng_uniform(uint64_t seed, uint64_t i) { return (double)(rng_u64(seed, i) >> 11) * 0x1p-53; }
 

@@ -11,16 +11,19 @@
 // Exit codes, listed in `isoflop --help`. 130 and 143 follow a SIGINT and a SIGTERM.
 enum {
   OK = 0,
-  E_USAGE = 2,       // command line
-  E_CONFIG = 3,      // study file, option, impossible shape or budget
-  E_CORPUS = 4,      // text or token file
-  E_RECORD = 5,      // study folder, run record, checkpoint, CSV: missing, damaged or of another study
-  E_IO = 6,          // disk full, not writable
+  E_USAGE = 2,   // command line
+  E_CONFIG = 3,  // study file, option, impossible shape or budget
+  E_CORPUS = 4,  // text or token file
+  E_RECORD = 5,  // study folder, run record, checkpoint, CSV: missing, damaged or of another study
+  E_IO = 6,      // disk full, not writable
   E_MEMORY = 7,
-  E_RUNS = 8,        // the sweep finished, but some runs failed
-  E_REQUEUE = 75,    // stopped after a checkpoint: run the same command again
+  E_RUNS = 8,      // the sweep finished, but some runs failed
+  E_REQUEUE = 75,  // stopped after a checkpoint: run the same command again
 };
-typedef struct Err { int code; char msg[512]; } Err;
+typedef struct Err {
+  int code;
+  char msg[512];
+} Err;
 
 // Sets e to code and message (where, what, what was expected); returns code, so that `return fail(...)` reads well.
 int fail(Err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -33,7 +36,10 @@ void *mem_new(size_t bytes, const char *what, Err *e);
 // ---- Files ----------------------------------------------------------------------------------------
 
 // A file that appears whole or not at all: written beside its destination, then fsync, rename, fsync of the folder.
-typedef struct OutFile { FILE *f; char path[1024], temp[1040]; } OutFile;
+typedef struct OutFile {
+  FILE *f;
+  char path[1024], temp[1040];
+} OutFile;
 int out_open(OutFile *o, const char *path, Err *e);
 int out_commit(OutFile *o, Err *e);  // also on failure closes and removes the temporary file
 void out_abort(OutFile *o);

@@ -1,13 +1,15 @@
 // checkkern.c: every GEMM kernel this CPU can run, against double precision and against itself.
 //
-// `checkkern` speaks TAP. `checkkern bench TOKENS [table ...]` checks the tables, then prints, for the products of
-// training with so many tokens a step, GFLOP/s and the share of the FMA peak sampled beside each figure, the tables in
-// alternation.
+// `checkkern [table ...]` speaks TAP. `checkkern bench TOKENS [table ...]` checks the tables, then prints, for the
+// products of training with so many tokens a step, GFLOP/s and the share of the FMA peak sampled beside each figure,
+// the tables in alternation.
 //
 // What is checked, for edge shapes around the tile, all stride patterns, signed inputs:
 //   bound   |C - Cref| <= (k + 4) eps (|A||B| + |C|) elementwise (one chain of k roundings, Higham 2002, eq. 3.5)
 //   guards  NaN around and between the rows of every operand, and in C where it must not be read: none may reach C,
 //           none may change
+//   pack    a packed operand, word by word, with zeros where its panels end past its columns
+//   bf16    bit by bit against a model of vdpbf16ps; the hardware and the emulations alike
 //   chains  the bits of any sub-block, of any cut of k, and of any number of threads are those of the whole
 #include <float.h>
 #include <math.h>
@@ -156,6 +158,91 @@ static void check_chains(void) {
         for (int acc = 0; acc < 2; acc++) check_chain(shapes[s][0], shapes[s][1], shapes[s][2], la, lb, acc);
 }
 
+// ---- Packing and bf16 -----------------------------------------------------------------------------
+
+static void check_pack(int k, int n, Layout layout) {
+  Operand b = operand_new(k, n, layout, rng_u64(9, (uint64_t)k << 20 | (uint64_t)n));
+  const Mat packed = as_right_operand(&b, PACKED);
+  // as_right_operand() filled the buffer with NaN, so a gap shows
+  const float *at = packed.p;
+  bool good = packed.cs == 0 && packed.rs == kern->nr;
+  for (int j0 = 0; j0 < n; j0 += kern->nr)
+    for (int kk = 0; kk < k; kk++)
+      for (int j = j0; j < j0 + kern->nr; j++, at++)
+        good &= *at == (j < n ? b.m.p[kk * b.m.rs + j * b.m.cs] : 0.0f);
+  if (!good) complain("packed wrongly", 0, n, k, layout, PACKED, 0);
+  if (operand_trampled(&b)) complain("guard", 0, n, k, layout, PACKED, 0);
+  operand_free(&b);
+}
+
+static void check_packs(void) {
+  static const int depths[] = {1, 2, 3, 4, 5, 15, 16, 17, 22, 33, 64};
+  for (int i = 0; i < 11; i++)
+    for (int n = 1; n <= 2 * kern->nr + 1; n++)
+      for (Layout layout = 0; layout < PACKED; layout++) check_pack(depths[i], n, layout);
+}
+
+// bf16 has 8 significant bits; halfway goes to even, as rint() does; denormals go to 0.
+static double bf16_of(float x) {
+  int e;
+  const double fraction = frexp(x, &e), y = ldexp(rint(ldexp(fraction, 8)), e - 8);
+  return fabsf(x) < FLT_MIN ? copysign(0, x) : y > FLT_MAX ? INFINITY : y < -FLT_MAX ? -INFINITY : y;
+}
+static float flushed(float x) { return fabsf(x) < FLT_MIN ? copysignf(0, x) : x; }
+
+// Elements are scaled by 2^-60 to 2^-67 when `tiny`, so that products and sums fall among the denormals.
+static void check_bf16(int m, int n, int k, Layout la, Layout lb, int acc, bool tiny) {
+  const uint64_t seed = rng_u64(11, (uint64_t)m << 40 | (uint64_t)n << 20 | (uint64_t)k);
+  Operand a = operand_new(m, k, la, rng_u64(seed, 1));
+  Operand b = operand_new(k, n, lb == PACKED ? TRANSPOSED : lb, rng_u64(seed, 2));
+  Operand c = operand_new(m, n, PADDED, rng_u64(seed, 3)), cut = operand_new(m, n, PADDED, rng_u64(seed, 3));
+  Operand want = operand_new(m, n, PADDED, rng_u64(seed, 3));
+  for (size_t i = 0; tiny && i < a.size; i++) a.buf[i] = ldexpf(a.buf[i], -60 - (int)(i % 8));
+  for (size_t i = 0; tiny && i < b.size; i++) b.buf[i] = ldexpf(b.buf[i], -60 - (int)(i % 7));
+  for (size_t i = 0; tiny && i < c.size; i++)
+    c.buf[i] = cut.buf[i] = want.buf[i] = ldexpf(c.buf[i], -122 - (int)(i % 8));
+  for (int i = 0; i < m; i++)
+    for (int j = 0; j < n; j++) {
+      float *sum = want.m.p + i * want.m.rs + j;
+      *sum = acc ? flushed(*sum) : 0;
+      for (int q = 0; q < k + (k & 1); q++) {
+        const int kk = q ^ 1;  // the odd one first
+        const double x = kk < k ? bf16_of(a.m.p[i * a.m.rs + kk * a.m.cs]) : 0;
+        const double y = kk < k ? bf16_of(b.m.p[kk * b.m.rs + j * b.m.cs]) : 0;
+        *sum = flushed(fmaf((float)x, (float)y, *sum));
+      }
+      if (!acc) c.m.p[i * c.m.rs + j] = cut.m.p[i * cut.m.rs + j] = poison;
+    }
+  Mat right = b.m;
+  if (lb == PACKED) {
+    b.packed = aligned_alloc(64, (gemm_pack_floats((k + 1) / 2, n) * sizeof(float) + 127) / 64 * 64);
+    right = gemm_pack_bf16(b.packed, b.m);
+  }
+  gemm_bf16(c.m, a.m, right, acc);
+  if (!same(&c.m, &want.m)) complain(tiny ? "bf16, tiny: other bits" : "bf16: other bits", m, n, k, la, lb, acc);
+  const int half = k / 4 * 2, im = m / 3;
+  gemm_bf16(mat_rows(cut.m, 0, im), mat_rows(mat_cols(a.m, 0, half), 0, im), mat_rows(b.m, 0, half), acc);
+  gemm_bf16(mat_rows(cut.m, im, m - im), mat_rows(mat_cols(a.m, 0, half), im, m - im), mat_rows(b.m, 0, half), acc);
+  gemm_bf16(cut.m, mat_cols(a.m, half, k - half), mat_rows(b.m, half, k - half), 1);
+  if (!same(&cut.m, &want.m)) complain("bf16: cuts show", m, n, k, la, lb, acc);
+  if (operand_trampled(&a) || operand_trampled(&b) || operand_trampled(&c))
+    complain("bf16: guard", m, n, k, la, lb, acc);
+  operand_free(&a), operand_free(&b), operand_free(&c), operand_free(&cut), operand_free(&want);
+}
+
+static void check_bf16s(void) {
+  for (int m = 1; m <= 2 * BF16_MR + 1; m++)
+    for (int n = 1; n <= 2 * BF16_NR + 1; n += 1 + (m & 1)) check_bf16(m, n, 5, PADDED, PADDED, (m + n) & 1, false);
+  for (Layout la = 0; la < PACKED; la++)
+    for (Layout lb = 0; lb < N_LAYOUTS; lb++)
+      for (int tiny = 0; tiny < 2; tiny++) {
+        check_bf16(17, 37, 33, la, lb, lb & 1, tiny);
+        check_bf16(30, 21, 150, la, lb, la & 1, tiny);
+      }
+  check_bf16(330, 20, 40, ROW_MAJOR, TRANSPOSED, 1, false);  // beyond the blocks of the caches
+  check_bf16(20, 40, 1599, TRANSPOSED, PACKED, 0, false);  // in thirds that are odd
+}
+
 static int tests_run, tests_failed;
 static void ok(bool pass, const char *what) {
   printf("%sok %d - %s: %s\n", pass ? "" : "not ", ++tests_run, kernels_describe(kern), what);
@@ -168,7 +255,13 @@ static bool check_table(const char *name) {
   check_bounds();
   ok(!failures, "elementwise bound, guards, edges, strides, packing");
   if (kern->gemm) return !failures;  // OpenBLAS promises no chains
-  const int before = failures;
+  int before = failures;
+  check_packs();
+  ok(failures == before, "packed operands, with zeros past the last column");
+  before = failures;
+  check_bf16s();
+  ok(failures == before, "bf16, bit by bit, edges, strides, denormals, cuts at even k");
+  before = failures;
   check_chains();
   ok(failures == before, "bits independent of sub-block, cut of k, packing and threads");
   return !failures;
@@ -252,8 +345,9 @@ static void bench(int tokens) {
 int main(int argc, char **argv) {
   const int tokens = argc > 2 && !strcmp(argv[1], "bench") ? atoi(argv[2]) : 0;
   for (int i = 0; kernels_all[i]; i++) {
-    bool wanted = kernels_all[i]->supported() && (!tokens || argc == 3);
-    for (int arg = 3; arg < argc; arg++) wanted |= !strcmp(argv[arg], kernels_all[i]->name);
+    const int first = tokens ? 3 : 1;
+    bool wanted = kernels_all[i]->supported() && argc == first;
+    for (int arg = first; arg < argc; arg++) wanted |= !strcmp(argv[arg], kernels_all[i]->name);
     if (wanted && check_table(kernels_all[i]->name) && n_bench_tables < MAX_TABLES)
       bench_tables[n_bench_tables++] = kernels_all[i]->name;
   }

@@ -1,0 +1,85 @@
+// gemm_neon.c: the micro-kernel for 64-bit ARM, one tile of C in registers. Same contract and same chains as
+// gemm_avx512.c, hence the same bits.
+//
+// 6 rows x 4 vectors of 4 floats = 24 accumulators of the 32 registers leave room for 4 vectors of B and a broadcast of
+// A. A narrow C (n <= 8) takes 12 rows x 2 vectors. NEON has no masks: the lanes of a last, partial vector are moved
+// one by one, outside of the loop over k where they are C's, inside where they are B's.
+#if defined __aarch64__
+#include <arm_neon.h>
+#include "ukr.h"
+
+enum { MR = 6, MR_NARROW = 12 };
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+
+// The first n lanes, n <= 0 for none and >= 4 for all; the others 0, or not written.
+INLINE float32x4_t get(const float *p, int n) {
+  if (n >= 4) return vld1q_f32(p);
+  float32x4_t x = vdupq_n_f32(0);
+  if (n > 0) x = vld1q_lane_f32(p, x, 0);
+  if (n > 1) x = vld1q_lane_f32(p + 1, x, 1);
+  if (n > 2) x = vld1q_lane_f32(p + 2, x, 2);
+  return x;
+}
+INLINE void put(float *p, int n, float32x4_t x) {
+  if (n >= 4) {
+    vst1q_f32(p, x);
+    return;
+  }
+  if (n > 0) vst1q_lane_f32(p, x, 0);
+  if (n > 1) vst1q_lane_f32(p + 1, x, 1);
+  if (n > 2) vst1q_lane_f32(p + 2, x, 2);
+}
+
+// m x n, n in (4 (vectors - 1), 4 vectors].
+INLINE void tile(int m, int vectors, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
+                 ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
+  float32x4_t t[MR_NARROW][4];
+  UNROLL for (int i = 0; i < m; i++)
+    UNROLL for (int v = 0; v < vectors; v++)
+      t[i][v] = accumulate ? get(c + i * ldc + 4 * v, n - 4 * v) : vdupq_n_f32(0);
+  for (int kk = 0; kk < k; kk++, a += a_cs, b += ldb) {
+    float32x4_t bv[4];
+    UNROLL for (int v = 0; v < vectors; v++) bv[v] = get(b + 4 * v, n - 4 * v);
+    UNROLL for (int i = 0; i < m; i++) {
+      const float32x4_t ai = vld1q_dup_f32(a + i * a_rs);
+      UNROLL for (int v = 0; v < vectors; v++) t[i][v] = vfmaq_f32(t[i][v], ai, bv[v]);
+    }
+  }
+  UNROLL for (int i = 0; i < m; i++)
+    UNROLL for (int v = 0; v < vectors; v++) put(c + i * ldc + 4 * v, n - 4 * v, t[i][v]);
+}
+
+#define CASE(m_, vectors, n_) \
+  case m_: tile(m_, vectors, n_, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate); return;
+#define CASES_6(v_, n_) CASE(1, v_, n_) CASE(2, v_, n_) CASE(3, v_, n_) CASE(4, v_, n_) CASE(5, v_, n_) CASE(6, v_, n_)
+#define CASES_12(v_, n_) \
+  CASES_6(v_, n_) CASE(7, v_, n_) CASE(8, v_, n_) CASE(9, v_, n_) CASE(10, v_, n_) CASE(11, v_, n_) CASE(12, v_, n_)
+
+void gemm_ukr_6x16_neon(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
+                        ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
+  if (n == 16) {
+    switch (m) { CASES_6(4, 16) }
+  } else if (n > 8) {
+    switch (m) { CASES_6(4, n) }
+  } else if (n == 8) {
+    switch (m) { CASES_12(2, 8) }
+  } else {
+    switch (m) { CASES_12(2, n) }
+  }
+  __builtin_unreachable();
+}
+
+double fma_burst_neon(int rounds) {
+  enum { N = 24 };
+  float32x4_t t[N];
+  const float32x4_t x = vdupq_n_f32(0.5f);
+  UNROLL for (int i = 0; i < N; i++) t[i] = x;
+  for (int r = 0; r < rounds; r++)
+    UNROLL for (int i = 0; i < N; i++) {
+      t[i] = vfmaq_f32(t[i], x, x);
+      __asm__ volatile("" : "+w"(t[i]));  // kept: the compiler may not see that the loop has no use
+    }
+  return 2.0 * 4 * N * rounds;
+}
+#endif

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Every measurement of docs/performance.md, on a machine that does nothing else: about 45 minutes. In: a built tree (B=build), the
+# packages python3-torch libblis-openmp-dev libdnnl-dev libxsmm-dev. Out: OUT (out/bench)/*.csv and the texts beside them. A stage
+# whose file is there is not run again. Usage: scripts/bench-all.sh [STAGE ...]   (default: all of them, in this order)
+set -eu
+B=${B:-build} OUT=${OUT:-out/bench}
+export B
+mkdir -p "$OUT"
+peers=avx512,avx512bf16,openblas,blis,onednn,libxsmm
+run() {  # run FILE COMMAND...: stdout to FILE, stderr beside it; whole or not at all
+  file=$OUT/$1; shift
+  if [ -e "$file" ]; then echo "$file: there already"; return; fi
+  echo "$(date +%T) $file: $*"
+  "$@" >"$file.part" 2>"$file.log" || { cat "$file.log" >&2; exit 1; }
+  mv "$file.part" "$file"
+}
+stage() {
+  case $1 in
+    ladder) run gemm.txt "$B/isoflop" bench gemm --out "$OUT"; gnuplot -e "dir='$OUT'" scripts/bench-gemm-plot.gp ;;
+    step) run step.csv "$B/isoflop" bench step --full --csv ;;
+    profile) run profile.txt "$B/isoflop" bench step --profile --full ;;
+    torch1) run torch-1.csv scripts/bench-torch.py --isoflop "$B/isoflop" --csv ;;
+    torch2) run torch-2.csv scripts/bench-torch.py --isoflop "$B/isoflop" --csv --threads 2 ;;
+    bf16) run torch-bf16.csv scripts/bench-torch.py --isoflop "$B/isoflop" --csv --precision bf16 ;;
+    peers1) run peers-1.csv scripts/bench-gemm-peers.sh --full --csv --threads 1 --kernels $peers ;;
+    peers2) run peers-2.csv scripts/bench-gemm-peers.sh --full --csv --threads 2 --kernels $peers ;;
+    avx2) run peers-avx2.csv env KERNELS=avx2 scripts/bench-gemm-peers.sh --full --csv --threads 1 \
+      --kernels avx2,openblas,blis,onednn,libxsmm ;;
+    *) echo "bench-all: unknown stage $1: ladder step profile torch1 torch2 bf16 peers1 peers2 avx2" >&2; exit 2 ;;
+  esac
+}
+[ $# -gt 0 ] || set -- ladder step profile torch1 peers1 torch2 peers2
+for s in "$@"; do stage "$s"; done
+for t in 1 2 avx2; do
+  case $t in avx2) OURS=avx2 ;; *) OURS=avx512 ;; esac
+  export OURS
+  [ ! -e "$OUT/peers-$t.csv" ] || scripts/bench-gemm-ratio.sh "$OUT/peers-$t.csv" >"$OUT/peers-$t.txt"
+done

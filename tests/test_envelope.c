@@ -1,0 +1,193 @@
+// test_envelope.c: Approach 1 on curves whose frontier is known.
+#include "fit.h"
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+// cmocka's assert_float_equal compares floats.
+#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
+
+enum { SIZES = 20, HORIZONS = 6, RUNS = SIZES * HORIZONS, POINTS = 100 };
+static const double RATIO = 1.35;  // between sizes
+static const Surface toy = {1.2, 30, 50, .35, .33};
+
+typedef struct Made {
+  Records rs;
+  Curves cs;
+  Points ps;
+} Made;
+
+// Fixed sizes with horizons over 16x around the best one, each with its own cosine: the loss is the surface's, plus
+// `gap` times what is left of the learning rate.
+static Made made(double gap, double noise) {
+  Made m = {.rs = {.n = RUNS, .r = calloc(RUNS, sizeof(Record))}, .cs = {.n = RUNS, .c = calloc(RUNS, sizeof(Curve))}};
+  double G = pow(toy.alpha * toy.A / (toy.beta * toy.B), 1 / (toy.alpha + toy.beta)), a = surface_a(&toy);
+  Err e;
+  for (int i = 0; i < RUNS; i++) {
+    double n = 1e4 * pow(RATIO, i % SIZES), C = 6 * pow(n / G, 1 / a),
+           D = C / (6 * n) * pow(16, (i / SIZES) / (HORIZONS - 1.) - .5);
+    Record *r = &m.rs.r[i];
+    Curve *c = &m.cs.c[i];
+    snprintf(r->id, sizeof r->id, "%016x", (unsigned)i);
+    strcpy(r->status, "finished");
+    r->params.total = n, r->params.nonemb = n / 2, r->tokens = D, r->val_loss = surface_at(&toy, n, D);
+    r->flops_per_token = (Flops){6 * n, 5 * n, 6 * n, 3 * n};
+    c->n = POINTS, c->tokens = calloc(2 * POINTS, sizeof(double)), c->loss = c->tokens + POINTS;
+    for (int k = 0; k < POINTS; k++) {
+      double u = (k + 1.) / POINTS;
+      c->tokens[k] = u * D;
+      c->loss[k] = surface_at(&toy, n, u * D) + gap * (1 + cos(M_PI * u)) / 2 +
+                   noise * rng_normal(9, (uint64_t)(i * POINTS + k));
+    }
+  }
+  assert_int_equal(points_make(&m.ps, &m.rs, &conventions[0], &e), OK);
+  return m;
+}
+static void drop(Made *m) {
+  points_free(&m->ps);
+  curves_free(&m->cs);
+  records_free(&m->rs);
+}
+
+static Envelope *fitted(const Made *m, int resamples) {
+  Err e;
+  Envelope *f = malloc(sizeof *f);
+  assert_int_equal(envelope_fit(f, &m->ps, &m->rs, &m->cs, resamples, &e), OK);
+  return f;
+}
+
+// The winners' ln N lie on stairs of height h about the line; a horizon from a ladder with steps of 16^(1/5) shifts the
+// best size at its compute by less than one stair. A deviation of at most h over a span w changes the slope by no more
+// than h (w^2 / 4) / (w^3 / 12).
+static void noise_free_slope(void **state) {
+  (void)state;
+  Made m = made(.05, 0);
+  Envelope *f = fitted(&m, 0);
+  assert_true(f->ok);
+  double lo = INFINITY, hi = 0;
+  int used = 0;
+  for (int k = 0; k < ENVELOPE_POINTS; k++) {
+    const EnvelopePoint *p = &f->p[k];
+    if (p->kind != ENVELOPE_USED) continue;
+    used++, lo = fmin(lo, p->C), hi = fmax(hi, p->C);
+    const Record *r = m.ps.p[p->point].run;
+    assert_true(p->D >= .85 * r->tokens && p->D <= r->tokens * (1 + 1e-9));
+    assert_near(p->C / (6 * p->N * p->D), 1, 1e-9);
+    assert_true(p->N > 1e4 * 1.01 && p->N < 1e4 * pow(RATIO, SIZES - 1) * .99);
+    // No run is better at this compute than the surface allows.
+    double G = pow(toy.alpha * toy.A / (toy.beta * toy.B), 1 / (toy.alpha + toy.beta)),
+           n = G * pow(p->C / 6, surface_a(&toy));
+    assert_true(p->L > surface_at(&toy, n, p->C / (6 * n)) - 1e-4);
+  }
+  assert_int_equal(used, f->count[ENVELOPE_USED]);
+  assert_true(used > ENVELOPE_POINTS / 4);
+  double bound = 3 * log(RATIO) / log(hi / lo);
+  assert_true(bound < .13);
+  assert_near(f->n_law.exponent.value, surface_a(&toy), bound);
+  assert_near(f->n_law.exponent.value + f->d_law.exponent.value, 1, 1e-9);  // C = 6ND
+  free(f);
+  drop(&m);
+}
+
+// Where runs are as good before the end of their cosine as at it, most winners stand in for runs that were not made.
+static void early_winners_are_left_out(void **state) {
+  (void)state;
+  Made late = made(.05, 0), early = made(0, 0);
+  Envelope *f = fitted(&late, 0), *g = fitted(&early, 0);
+  assert_true(g->count[ENVELOPE_EARLY] > f->count[ENVELOPE_EARLY]);
+  for (int k = 0; k < ENVELOPE_KINDS; k++) assert_true(f->count[k] >= 0);
+  assert_int_equal(g->count[0] + g->count[1] + g->count[2] + g->count[3], ENVELOPE_POINTS);
+  free(f), free(g);
+  drop(&late), drop(&early);
+}
+
+// The smoother is exact on a straight line, at its ends too.
+static void smoothing_has_no_lag(void **state) {
+  (void)state;
+  Made m = made(0, 0);
+  for (int i = 0; i < RUNS; i++)
+    for (int k = 0; k < POINTS; k++) m.cs.c[i].loss[k] = 3 - .01 * (i / SIZES) - m.cs.c[i].tokens[k] / m.rs.r[i].tokens;
+  Envelope *f = fitted(&m, 0);
+  for (int k = 0; k < ENVELOPE_POINTS; k++) {
+    const EnvelopePoint *p = &f->p[k];
+    if (p->kind == ENVELOPE_NONE) continue;
+    const Record *r = m.ps.p[p->point].run;
+    int horizon = (int)(r - m.rs.r) / SIZES;
+    // Linear in tokens; interpolation is linear in their logarithm: between two points less than u^2 / 8 of ln.
+    assert_near(p->L, 3 - .01 * horizon - p->D / r->tokens, 2e-4 + 1e-9);
+  }
+  free(f);
+  drop(&m);
+}
+
+static void intervals_and_threads(void **state) {
+  (void)state;
+  Made m = made(.05, .004);
+  int threads = omp_get_max_threads();
+  omp_set_num_threads(1);
+  Envelope *f = fitted(&m, 200);
+  omp_set_num_threads(3);
+  Envelope *g = fitted(&m, 200);
+  omp_set_num_threads(threads);
+  assert_memory_equal(f, g, sizeof *f);
+  assert_true(f->n_law.exponent.p10 < f->n_law.exponent.p90);
+  assert_true(f->n_law.exponent.p10 < surface_a(&toy) + .05 && f->n_law.exponent.p90 > surface_a(&toy) - .05);
+  free(f), free(g);
+  drop(&m);
+}
+
+static void no_curves_no_envelope(void **state) {
+  (void)state;
+  Made m = made(.05, 0);
+  for (int i = 2; i < RUNS; i++) m.cs.c[i].n = 0;
+  Envelope *f = fitted(&m, 10);
+  assert_false(f->ok);
+  assert_int_equal(f->runs, 2);
+  free(f);
+  drop(&m);
+}
+
+static void curves_are_read(void **state) {
+  (void)state;
+  Err e;
+  char dir[] = "/tmp/isoflop-curves-XXXXXX", path[128], command[64];
+  assert_non_null(mkdtemp(dir));
+  Record r[2] = {{.id = "0a"}, {.id = "0b"}};
+  Records rs = {.n = 2, .r = r};
+  Curves cs;
+  OutFile o;
+  snprintf(path, sizeof path, "%s/runs/0a", dir);
+  assert_int_equal(dir_make(path, &e), OK);
+  strcat(path, "/curve.tsv");
+  assert_int_equal(out_open(&o, path, &e), OK);
+  fputs("step\ttokens\tflops\tlr\ttrain_loss\tval_loss\n2\t64\t1e6\t.1\t5.5\t\n4\t128\t2e6\t.1\t4.25\t4.3\n", o.f);
+  assert_int_equal(out_commit(&o, &e), OK);
+  assert_int_equal(curves_load(&cs, dir, &rs, &e), OK);
+  assert_int_equal(cs.n, 2);
+  assert_int_equal(cs.c[0].n, 2);
+  assert_int_equal(cs.c[1].n, 0);
+  assert_near(cs.c[0].tokens[1], 128, 0);
+  assert_near(cs.c[0].loss[1], 4.25, 0);
+  curves_free(&cs);
+  assert_int_equal(out_open(&o, path, &e), OK);
+  fputs("step\ttokens\tflops\tlr\ttrain_loss\tval_loss\n2\t64\t1e6\t.1\t5.5\t\n4\t64\t2e6\t.1\t4.25\t\n", o.f);
+  assert_int_equal(out_commit(&o, &e), OK);
+  assert_int_equal(curves_load(&cs, dir, &rs, &e), E_RECORD);
+  assert_non_null(strstr(e.msg, "0a/curve.tsv:3:"));
+  snprintf(command, sizeof command, "rm -rf %s", dir);
+  assert_int_equal(system(command), 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(noise_free_slope),      cmocka_unit_test(early_winners_are_left_out),
+      cmocka_unit_test(smoothing_has_no_lag),  cmocka_unit_test(intervals_and_threads),
+      cmocka_unit_test(no_curves_no_envelope), cmocka_unit_test(curves_are_read),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,164 @@
+// test_import.c: other people's files: every layout that is promised, and one clear line for every other.
+#include "fit.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+// cmocka's assert_float_equal compares floats.
+#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
+
+static char dir[64], file[96];
+
+static int setup(void **state) {
+  (void)state;
+  snprintf(dir, sizeof dir, "/tmp/isoflop-import-XXXXXX");
+  if (!mkdtemp(dir)) return -1;
+  snprintf(file, sizeof file, "%s/runs.csv", dir);
+  return 0;
+}
+static int teardown(void **state) {
+  (void)state;
+  char command[128];
+  snprintf(command, sizeof command, "rm -rf %s", dir);
+  return system(command);
+}
+
+static int imported(const char *text, Records *rs, Curves *cs, Err *e) {
+  OutFile o;
+  assert_int_equal(out_open(&o, file, e), OK);
+  fputs(text, o.f);
+  assert_int_equal(out_commit(&o, e), OK);
+  return import_read(file, rs, cs, e);
+}
+
+// One row of N = 2e5, D = 5e6, C = 6e12, loss 2.5 in every layout.
+static void layouts(void **state) {
+  (void)state;
+  static const char *const texts[] = {
+      "N,D,loss\n2e5,5e6,2.5\n",
+      "C,N,loss\n6e12,2e5,2.5\n",
+      "c, d, LOSS\r\n6e12, 5e6, 2.5\r\n",
+      "\xef\xbb\xbf"
+      "budget,params,tokens,loss\n6e12,2e5,5e6,2.5\n\n",
+      "\"note, with comma\",Parameters,Tokens,Final_Loss\n\"he said \"\"hi\"\"\",200000,5000000,2.5",
+      "[{\"parameters\": 200000, \"compute_budget\": 6e12, \"final_loss\": 2.5, \"x\": null}]",
+      "run_id,d_model,params_total,tokens,flops_exact,val_loss\nab,64,2e5,5e6,6e12,2.5\n",
+  };
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    Records rs;
+    Curves cs;
+    Err e;
+    if (imported(texts[i], &rs, &cs, &e)) fail_msg("%s", e.msg);
+    assert_int_equal(rs.n, 1);
+    const Record *r = rs.r;
+    assert_near(r->params.total, 2e5, 1e-6);
+    assert_near(r->tokens, 5e6, 1e-5);
+    assert_near(r->flops_per_token.exact * r->tokens / 6e12, 1, 1e-12);
+    assert_near(r->val_loss, 2.5, 0);
+    assert_near(r->cfg.budget, strstr(texts[i], "budget,") ? 6e12 : 0, 0);
+    assert_int_equal(cs.c[0].n, 0);
+    records_free(&rs), curves_free(&cs);
+  }
+}
+
+static void bad_files_are_one_line(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *says;
+  } bad[] = {
+      {"", "no rows"},
+      {"N,D,loss\n", "no rows"},
+      {"N,D\n1,2\n", "no column loss"},
+      {"N,loss\n1,2\n", "two of the columns"},
+      {"N,D,loss\n1e5,1e6,2\n1e5,x,2\n", "runs.csv:3: column D: expected a positive number, found 'x'"},
+      {"N,D,loss\n1e5,1e6,-2\n", "runs.csv:2: column loss"},
+      {"N,D,loss\n1e5,1e6,nan\n", "found 'nan'"},
+      {"N,D,loss\n\n1e5,1e6\n", "runs.csv:3: 2 fields, expected 3"},
+      {"[{\"parameters\": 1", "not JSON"},
+      {"{\"parameters\": 1}", "array"},
+      {"[3]", "element 1"},
+      {"[{\"parameters\": 1e5, \"compute_budget\": \"big\", \"final_loss\": 2}]", "found 'big'"},
+      {"[{\"parameters\": 1e5, \"final_loss\": 2}]", "two of the columns"},
+      {"run,N,tokens,loss\nr,1e5,20,3\nr,1e5,10,2\n", "ascend"},
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    Records rs;
+    Curves cs;
+    Err e;
+    assert_int_equal(imported(bad[i].text, &rs, &cs, &e), E_RECORD);
+    if (!strstr(e.msg, bad[i].says)) fail_msg("'%s' does not say '%s'", e.msg, bad[i].says);
+    assert_null(strchr(e.msg, '\n'));
+  }
+  Records rs;
+  Curves cs;
+  Err e;
+  assert_int_equal(import_read("/nonexistent.csv", &rs, &cs, &e), E_IO);
+}
+
+static void curves_end_in_their_run(void **state) {
+  (void)state;
+  Records rs;
+  Curves cs;
+  Err e;
+  assert_int_equal(imported("run,N,tokens,flops,loss\na,1e5,1e5,6e10,4\nb,2e5,1e5,12e10,5\na,1e5,2e5,12e10,3\n"
+                            "a,1e5,4e5,24e10,2.5\n",
+                            &rs, &cs, &e),
+                   OK);
+  assert_int_equal(rs.n, 2);
+  assert_near(rs.r[0].params.total, 2e5, 0);  // in the order in which they end
+  assert_int_equal(cs.c[0].n, 0);
+  assert_near(rs.r[1].val_loss, 2.5, 0);
+  assert_near(rs.r[1].tokens, 4e5, 0);
+  assert_int_equal(cs.c[1].n, 3);
+  assert_near(cs.c[1].tokens[0], 1e5, 0);
+  assert_near(cs.c[1].loss[1], 3, 0);
+  records_free(&rs), curves_free(&cs);
+}
+
+// From N, D and loss alone: budgets are found, all approaches that need no curve run, files appear.
+static void whole_way(void **state) {
+  (void)state;
+  static const Surface s = {1.2, 30, 50, .35, .33};
+  char out[128], path[160], *text;
+  size_t len;
+  OutFile o;
+  Err e;
+  assert_int_equal(out_open(&o, file, &e), OK);
+  fprintf(o.f, "N,D,loss\n");
+  for (int i = 0; i < 35; i++) {
+    double C = 1e11 * pow(4, i / 7), n = .06 * sqrt(C) * pow(4, (i % 7 - 3) / 3.), D = C / (6 * n);
+    fprintf(o.f, "%.17g,%.17g,%.17g\n", n, D, surface_at(&s, n, D));
+  }
+  assert_int_equal(out_commit(&o, &e), OK);
+  snprintf(out, sizeof out, "%s/out", dir);
+  if (fit_imported(file, out, NULL, &e)) fail_msg("%s", e.msg);
+  snprintf(path, sizeof path, "%s/fits.csv", out);
+  assert_int_equal(file_read(path, &text, &len, &e), OK);
+  const char *alpha = strstr(text, "\n3,total/exact,alpha,"), *a = strstr(text, "\n2,total/exact,a,");
+  assert_non_null(alpha);
+  assert_non_null(a);
+  assert_near(strtod(alpha + 21, NULL), .35, 1e-6);
+  assert_near(strtod(a + 17, NULL), surface_a(&s), .02);  // the vertex is biased where alpha != beta
+  assert_null(strstr(text, "nonemb"));                    // nothing is known of embeddings
+  free(text);
+  snprintf(path, sizeof path, "%s/report.html", out);
+  assert_int_equal(file_read(path, &text, &len, &e), OK);
+  assert_non_null(strstr(text, "imported from"));
+  assert_null(strstr(text, "isoflop train"));
+  assert_null(strstr(text, "nan"));
+  free(text);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(layouts),
+      cmocka_unit_test(bad_files_are_one_line),
+      cmocka_unit_test(curves_end_in_their_run),
+      cmocka_unit_test(whole_way),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
