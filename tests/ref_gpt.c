@@ -23,13 +23,14 @@ typedef struct RefLayer {
 // ---- Arithmetic -------------------------------------------------------------------------------------
 
 // The result of one operation, as the simulated arithmetic delivers it.
-static double fl(RefGpt *r, double x) {
-  if (r->noise == 0) return x;
+static double perturb(RefGpt *r, double x, double noise) {
+  if (noise == 0) return x;
   uint64_t z = r->rng += 0x9e3779b97f4a7c15u;  // SplitMix64
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return x + x * r->noise * ((double)(int64_t)z * 0x1p-63);
+  return x + x * noise * ((double)(int64_t)z * 0x1p-63);
 }
+static double fl(RefGpt *r, double x) { return perturb(r, x, r->noise); }
 
 // A function of the maths library in float, with the 2 units in the last place that a vectorised one may be off.
 static double fl_lib(RefGpt *r, double x) {
@@ -45,20 +46,31 @@ static double *zeros(size_t n) {
 
 // ---- Linear: y = x w --------------------------------------------------------------------------------
 
+// An operand of a product as the simulated arithmetic rounds it: one rounding an element, whatever it is multiplied by.
+static double *operand(RefGpt *r, const double *x, int n) {
+  double *y = zeros((size_t)n);
+  for (int i = 0; i < n; i++) y[i] = perturb(r, x[i], r->operand_noise);
+  return y;
+}
+
 // y [T][N] (+)= x [T][K] w [K][N]. An accumulated product is one chain from the old value, as a float GEMM may well do
 // it.
-static void linear(RefGpt *r, double *y, const double *x, const double *w, int T, int K, int N, bool accumulate) {
+static void linear(RefGpt *r, double *y, const double *x0, const double *w0, int T, int K, int N, bool accumulate) {
+  double *x = operand(r, x0, T * K), *w = operand(r, w0, K * N);
   for (int t = 0; t < T; t++)
     for (int j = 0; j < N; j++) {
       double s = accumulate ? y[t * N + j] : 0;
       for (int k = 0; k < K; k++) s = fl(r, s + x[t * K + k] * w[k * N + j]);
       y[t * N + j] = s;
     }
+  free(x);
+  free(w);
 }
 
 // y_tj = sum_k x_tk w_kj, so dx_tk = sum_j dy_tj w_kj (stored) and dw_kj += sum_t x_tk dy_tj.
-static void linear_back(RefGpt *r, double *dx, double *dw, const double *dy, const double *x, const double *w, int T,
-                        int K, int N) {
+static void linear_back(RefGpt *r, double *dx, double *dw, const double *dy0, const double *x0, const double *w0,
+                        int T, int K, int N) {
+  double *dy = operand(r, dy0, T * N), *x = operand(r, x0, T * K), *w = operand(r, w0, K * N);
   for (int t = 0; t < T; t++)
     for (int k = 0; k < K; k++) {
       double s = 0;
@@ -68,6 +80,9 @@ static void linear_back(RefGpt *r, double *dx, double *dw, const double *dy, con
   for (int k = 0; k < K; k++)
     for (int j = 0; j < N; j++)
       for (int t = 0; t < T; t++) dw[k * N + j] = fl(r, dw[k * N + j] + x[t * K + k] * dy[t * N + j]);
+  free(dy);
+  free(x);
+  free(w);
 }
 
 // ---- RMSNorm of one vector --------------------------------------------------------------------------

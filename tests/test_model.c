@@ -24,29 +24,32 @@
 #include <cmocka.h>
 
 enum { SAMPLES = 8, MAX_SEGMENTS = 64 };
-static const double RMS_FACTOR = 3, ELEMENT_FACTOR = 8, VACUOUS = 1e-4;
+static const double RMS_FACTOR = 3, ELEMENT_FACTOR = 8, VACUOUS = 1e-4, VACUOUS_BF16 = 0.5;
 
 typedef struct Case {
   int C, L, H, T, B;
   bool tied, qk_norm;
   int steps;
   double embed_std;
+  bool bf16;
 } Case;
 
 // Odd and even lengths, tails of vectors and of tiles, one head and several, heads from 2 to 48 wide. `steps` > 1:
 // gradients add up. embed_std 0 stands for 0.4; at 0.003 the norm's epsilon matters.
 static Case cases[] = {
-    {16, 2, 1, 7, 3, false, true, 1, 0},
-    {16, 1, 8, 33, 3, true, false, 1, 0},
-    {24, 2, 3, 33, 1, true, true, 1, 0},
-    {24, 3, 1, 7, 1, false, false, 1, 0},
-    {40, 1, 1, 33, 1, true, false, 1, 0},
-    {40, 2, 5, 7, 3, false, true, 2, 0},
-    {48, 1, 3, 128, 1, false, true, 1, 0},
-    {48, 2, 4, 33, 3, true, true, 1, 0},
-    {16, 1, 2, 128, 3, true, false, 1, 0},
-    {48, 1, 1, 2, 1, false, false, 1, 0},
+    {16, 2, 1, 7, 3, false, true, 1, 0, false},
+    {16, 1, 8, 33, 3, true, false, 1, 0, false},
+    {24, 2, 3, 33, 1, true, true, 1, 0, false},
+    {24, 3, 1, 7, 1, false, false, 1, 0, false},
+    {40, 1, 1, 33, 1, true, false, 1, 0, false},
+    {40, 2, 5, 7, 3, false, true, 2, 0, false},
+    {48, 1, 3, 128, 1, false, true, 1, 0, false},
+    {48, 2, 4, 33, 3, true, true, 1, 0, false},
+    {16, 1, 2, 128, 3, true, false, 1, 0, false},
+    {48, 1, 1, 2, 1, false, false, 1, 0, false},
     {40, 1, 2, 9, 2, false, true, 1, .embed_std = 0.003},
+    {48, 2, 3, 32, 2, false, true, 2, .bf16 = true},
+    {24, 1, 2, 10, 1, true, false, 1, .bf16 = true},
 };
 
 static uint8_t *random_tokens(int B, int T, uint64_t seed) {
@@ -79,6 +82,7 @@ static void make_model(Model *m, const Case *c, int threads, int capacity, const
   cfg.d_model = c->C, cfg.n_layers = c->L, cfg.n_heads = c->H, cfg.seq_len = c->T;
   cfg.tied = c->tied, cfg.qk_norm = c->qk_norm, cfg.rope_base = r->rope_base;
   cfg.batch_tokens = capacity * c->T, cfg.threads = threads;
+  if (c->bf16) strcpy(cfg.precision, "bf16");
   assert_int_equal(model_new(m, &cfg, true, &e), OK);
   assert_int_equal(m->n_tensors, r->n_tensors);
   for (int i = 0; i < r->n_tensors; i++) {
@@ -208,7 +212,7 @@ static void observe_model(double *to, Model *m, const RefGpt *r, const uint8_t *
 }
 
 // Segment by segment; the worst ratio of an error to its sigma is printed.
-static void check_segment(const Segment *s, const double *got, const double *exact, const double *var,
+static void check_segment(const Segment *s, const double *got, const double *exact, const double *var, double vacuous,
                           const char *table, double *worst_rms, double *worst_element) {
   int n = s->rows * s->cols;
   double error2 = 0, sigma2 = 0, size2 = 0;
@@ -220,7 +224,7 @@ static void check_segment(const Segment *s, const double *got, const double *exa
   }
   if (!(sqrt(error2) <= RMS_FACTOR * sqrt(sigma2)))
     fail_msg("%s, %s: rms error %.3g, rounding explains %.3g", table, s->name, sqrt(error2 / n), sqrt(sigma2 / n));
-  if (!(ELEMENT_FACTOR * sqrt(sigma2) < VACUOUS * sqrt(size2)))
+  if (!(ELEMENT_FACTOR * sqrt(sigma2) < vacuous * sqrt(size2)))
     fail_msg("%s: the bound is vacuous: sigma %.3g for numbers of %.3g", s->name, sqrt(sigma2 / n), sqrt(size2 / n));
   *worst_rms = fmax(*worst_rms, sqrt(error2 / sigma2));
   for (int col = 0; col < s->cols; col++) {
@@ -249,6 +253,7 @@ static void fast_path_matches_reference(void **state) {
   assert_non_null(exact);
   observe_ref(exact, r, tokens, c);
   r->noise = 0x1p-24;
+  r->operand_noise = c->bf16 ? 0x1p-8 : 0;  // unit roundoffs of 24 and of 8 significant bits
   for (int k = 0; k < SAMPLES; k++) {
     r->rng = (uint64_t)k << 32;
     observe_ref(sample, r, tokens, c);
@@ -265,7 +270,7 @@ static void fast_path_matches_reference(void **state) {
     double worst_rms = 0, worst_element = 0;
     make_model(&m, c, 2, c->B, r);
     observe_model(got, &m, r, tokens, c);
-    for (int i = 0; i < l.n; i++) check_segment(&l.s[i], got, exact, var, table, &worst_rms, &worst_element);
+    for (int i = 0; i < l.n; i++) check_segment(&l.s[i], got, exact, var, c->bf16 ? VACUOUS_BF16 : VACUOUS, table, &worst_rms, &worst_element);
     print_message("# %s: worst error %.2f sigma of a tensor's rms, %.2f of an element\n", table, worst_rms,
                   worst_element);
     model_free(&m);
@@ -294,11 +299,13 @@ static double step_bits(float *grads, const Case *c, const RefGpt *r, int thread
 
 static void threads_and_batches_do_not_change_bits(void **state) {
   (void)state;
-  static const Case shapes[] = {{24, 2, 3, 33, 5, true, true, 1, 0}, {40, 2, 2, 16, 5, false, true, 1, 0}};
+  static const Case shapes[] = {{24, 2, 3, 33, 5, true, true, 1, 0, false},
+                                {40, 2, 2, 16, 5, false, true, 1, 0, false},
+                                {40, 2, 2, 16, 5, false, true, 1, .bf16 = true}};
   for (int k = 0; kernels_all[k]; k++) {
     // OpenBLAS promises no bits (kernels.h).
     if (strcmp(kernels_all[k]->name, "openblas") == 0 || kernels_init(kernels_all[k]->name) != 0) continue;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
       const Case *c = &shapes[i];
       RefGpt *r = random_ref(c);
       uint8_t *tokens = random_tokens(c->B, c->T, 5);
@@ -333,7 +340,7 @@ static void threads_and_batches_do_not_change_bits(void **state) {
 // A model made for inference gives the training model's losses and logits bit for bit; no later token changes a logit.
 static void inference_and_causality(void **state) {
   (void)state;
-  const Case c = {40, 2, 5, 33, 2, true, true, 1, 0};
+  const Case c = {40, 2, 5, 33, 2, true, true, 1, 0, false};
   RefGpt *r = random_ref(&c);
   Model m, inference;
   Err e;
@@ -367,7 +374,7 @@ static void inference_and_causality(void **state) {
 // Sample mean and deviation of n normals lie within 5 standard errors: std/sqrt(n) and std/sqrt(2n).
 static void initialisation_is_as_the_table_says(void **state) {
   (void)state;
-  const Case c = {48, 2, 3, 16, 1, false, true, 1, 0};
+  const Case c = {48, 2, 3, 16, 1, false, true, 1, 0, false};
   Config cfg;
   Err e;
   Model m, again, other;
@@ -413,10 +420,10 @@ static void initialisation_is_as_the_table_says(void **state) {
 int main(void) {
   if (kernels_init(NULL) != 0) return 1;
   // Small enough for thousands of evaluations; every option, and heads of width 2.
-  static Case small[] = {{8, 2, 2, 7, 2, false, false, 1, 0},
-                         {8, 2, 1, 5, 2, true, false, 1, 0},
-                         {8, 1, 2, 7, 1, false, true, 1, 0},
-                         {8, 2, 4, 5, 2, true, true, 1, 0}};
+  static Case small[] = {{8, 2, 2, 7, 2, false, false, 1, 0, false},
+                         {8, 2, 1, 5, 2, true, false, 1, 0, false},
+                         {8, 1, 2, 7, 1, false, true, 1, 0, false},
+                         {8, 2, 4, 5, 2, true, true, 1, 0, false}};
   enum { N_SMALL = sizeof small / sizeof *small, N_CASES = sizeof cases / sizeof *cases };
   static struct CMUnitTest tests[N_SMALL + N_CASES + 3];
   static char names[N_SMALL + N_CASES][128];
@@ -426,7 +433,7 @@ int main(void) {
     snprintf(names[n], sizeof names[n], "%s, C %d L %d H %d T %d B %d, %s, %s%s",
              n < N_SMALL ? "reference = slopes" : "model = reference", c->C, c->L, c->H, c->T, c->B,
              c->tied ? "tied" : "untied", c->qk_norm ? "normalised queries and keys" : "plain",
-             c->embed_std > 0 ? ", small" : "");
+             c->embed_std > 0 ? ", small" : c->bf16 ? ", bf16" : "");
     tests[n] = (struct CMUnitTest){
         names[n], n < N_SMALL ? reference_matches_finite_differences : fast_path_matches_reference, NULL, NULL, c};
   }
