@@ -305,6 +305,7 @@ static void threads_and_batches_do_not_change_bits(void **state) {
   for (int k = 0; kernels_all[k]; k++) {
     // OpenBLAS promises no bits (kernels.h).
     if (strcmp(kernels_all[k]->name, "openblas") == 0 || kernels_init(kernels_all[k]->name) != 0) continue;
+    double float_loss = 0;  // of the shape before
     for (int i = 0; i < 3; i++) {
       const Case *c = &shapes[i];
       RefGpt *r = random_ref(c);
@@ -316,6 +317,8 @@ static void threads_and_batches_do_not_change_bits(void **state) {
       double rows[5], other_rows[5], alone;
       assert_true(one && other);
       double loss = step_bits(one, c, r, 1, c->B, tokens, rows);
+      if (c->bf16) assert_true(loss != float_loss);  // the option does something
+      float_loss = loss;
       for (int threads = 1; threads <= 3; threads++)
         for (int capacity = 1; capacity <= 8; capacity += 3) {
           double other_loss = step_bits(other, c, r, threads, capacity, tokens, other_rows);
