@@ -14,7 +14,11 @@
 
 // A view of floats: element (i, j) is p[i*rs + j*cs]. Owns nothing. A view made by gemm_pack() has
 // cs == 0 and may only be the right operand of a gemm.
-typedef struct Mat { float *p; int rows, cols; ptrdiff_t rs, cs; } Mat;
+typedef struct Mat {
+  float *p;
+  int rows, cols;
+  ptrdiff_t rs, cs;
+} Mat;
 
 static inline Mat mat(float *p, int rows, int cols) { return (Mat){p, rows, cols, cols, 1}; }
 static inline Mat mat_ld(float *p, int rows, int cols, ptrdiff_t ld) { return (Mat){p, rows, cols, ld, 1}; }
@@ -40,9 +44,10 @@ size_t gemm_pack_floats(int k, int n);
 Mat gemm_pack(float *dst, Mat b);
 
 // bf16: C, in floats, = or += A B with both operands rounded to bf16 (to nearest, ties to even; denormals to 0) on
-// their way into thread-local scratch; of an operand's two strides, one must be 1. Every C(i,j) is ONE serial chain over pairs of k, of fused multiply-adds that flush
-// denormals, within a pair the odd element first: what the instruction vdpbf16ps does, and other CPUs emulate bit for
-// bit. So sub-blocks of C, and consecutive pieces of k that begin at even k, give the same bits as the whole.
+// their way into thread-local scratch; of an operand's two strides, one must be 1. Every C(i,j) is ONE serial chain
+// over pairs of k, of fused multiply-adds that flush denormals, within a pair the odd element first: what the
+// instruction vdpbf16ps does, and other CPUs emulate bit for bit. So sub-blocks of C, and consecutive pieces of k that
+// begin at even k, give the same bits as the whole.
 void gemm_bf16(Mat c, Mat a, Mat b, int accumulate);
 void gemm_bf16_team(Mat c, Mat a, Mat b, int accumulate);  // B not packed
 // gemm_pack for gemm_bf16: the returned view may only be its right operand, cut to its first columns if at all.
@@ -55,7 +60,9 @@ Mat gemm_pack_bf16(float *dst, Mat b);
 //   g' = g * grad_scale;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2
 //   p -= lr * ( (m * m_corr) / (sqrt(v * v_corr) + eps) + decay * p )
 // With l2 != 0 (plain Adam) g' also gets + l2 * p and `decay` is 0.
-typedef struct AdamCoef { float lr, b1, b2, eps, decay, l2, grad_scale, m_corr, v_corr; } AdamCoef;
+typedef struct AdamCoef {
+  float lr, b1, b2, eps, decay, l2, grad_scale, m_corr, v_corr;
+} AdamCoef;
 
 // Any 32 bits: a float, or two bf16 of consecutive k, the even one in the low half.
 typedef uint32_t __attribute__((may_alias)) Word;
@@ -87,10 +94,12 @@ typedef struct Kernels {
   void (*rmsnorm)(float *y, ptrdiff_t ldy, float *rstd, const float *x, ptrdiff_t ldx, const float *gain, int rows,
                   int groups, int n, float eps);
   // Its backward, from the stored x and rstd, with xh = x * rstd:
-  //   dgain += sum over rows of dy * xh;  dx = rstd * (dy*gain - xh * mean(dy*gain*xh)), stored or, with `accumulate`, added.
+  //   dgain += sum over rows of dy * xh;  dx = rstd * (dy*gain - xh * mean(dy*gain*xh)), stored or, with `accumulate`,
+  //   added.
   // dx may be dy. Rows are visited in order, so dgain is one serial chain.
   void (*rmsnorm_back)(float *dx, ptrdiff_t lddx, float *dgain, const float *dy, ptrdiff_t lddy, const float *x,
-                       ptrdiff_t ldx, const float *rstd, const float *gain, int rows, int groups, int n, int accumulate);
+                       ptrdiff_t ldx, const float *rstd, const float *gain, int rows, int groups, int n,
+                       int accumulate);
 
   // Rotary positions (Su et al. 2021) on adjacent pairs, in place, `rows` rows of n floats at ld:
   //   (x0, x1) -> (x0 c - x1 s, x1 c + x0 s).  cosine, sine: [rows][n], both entries of a pair alike.
@@ -98,7 +107,8 @@ typedef struct Kernels {
   void (*rope)(float *x, ptrdiff_t ld, const float *cosine, const float *sine, int rows, int n, float sign);
 
   // GELU, tanh form (Hendrycks & Gimpel 2016, eq. 2), as x * sigmoid(2u), u = sqrt(2/pi)(x + .044715 x^3).
-  // Writes y and the derivative dy/dx (so that the backward is one multiplication). dydx may be NULL. y or dydx may be x.
+  // Writes y and the derivative dy/dx (so that the backward is one multiplication). dydx may be NULL. y or dydx may be
+  // x.
   void (*gelu)(float *y, float *dydx, const float *x, size_t n);
 
   // Softmax of scale*s, in place; *max and *rsum get the maximum of scale*s and 1/sum(exp(scale*s - max)).
@@ -112,10 +122,10 @@ typedef struct Kernels {
   // dscale * (softmax - onehot(target)); otherwise it is left as scratch.
   double (*xent)(float *logits, int n, int target, float dscale);
 
-  void (*add)(float *y, const float *x, size_t n);                  // y += x
-  void (*mul)(float *y, const float *x, size_t n);                  // y *= x
-  float (*dot)(const float *x, const float *y, int n);              // sum x y
-  double (*sumsq)(const float *x, size_t n);                        // sum x^2, NaN and Inf propagate
+  void (*add)(float *y, const float *x, size_t n);                                     // y += x
+  void (*mul)(float *y, const float *x, size_t n);                                     // y *= x
+  float (*dot)(const float *x, const float *y, int n);                                 // sum x y
+  double (*sumsq)(const float *x, size_t n);                                           // sum x^2, NaN and Inf propagate
   void (*adamw)(float *p, float *g, float *m, float *v, size_t n, const AdamCoef *c);  // and g becomes 0
 } Kernels;
 

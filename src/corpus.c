@@ -3,8 +3,9 @@
 // corpus_open accepts only a file in which every header byte, both lengths and both checksums agree.
 //
 // Layout, little-endian:
-//   0 magic[8]   8 version u32   12 crc32 of the header (this field zero) u32   16 n_train u64   24 n_val u64   32 hash u64
-//   40 floor_nats f64   48 val_floor_nats f64   56 crc32 of train u32   60 crc32 of val u32   64 name[64]   128 train, val
+//   0 magic[8]   8 version u32   12 crc32 of the header (this field zero) u32   16 n_train u64   24 n_val u64   32 hash
+//   u64 40 floor_nats f64   48 val_floor_nats f64   56 crc32 of train u32   60 crc32 of val u32   64 name[64]   128
+//   train, val
 #include "corpus.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -28,8 +29,16 @@ static uint64_t get(const uint8_t *p, int bytes) {
   return v;
 }
 
-static uint64_t double_bits(double d) { uint64_t u; memcpy(&u, &d, 8); return u; }
-static double bits_double(uint64_t u) { double d; memcpy(&d, &u, 8); return d; }
+static uint64_t double_bits(double d) {
+  uint64_t u;
+  memcpy(&u, &d, 8);
+  return u;
+}
+static double bits_double(uint64_t u) {
+  double d;
+  memcpy(&d, &u, 8);
+  return d;
+}
 
 // ---- Writing ----------------------------------------------------------------------------------------
 
@@ -136,7 +145,8 @@ static void stem(const char *path, char out[48]) {
   for (size_t i = start; i < end && n < 47; i++) {
     char ch = path[i];
     if (ch == '.' && i > start) break;
-    bool plain = (ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') || ch == '-' || ch == '_';
+    bool plain =
+        (ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') || ch == '-' || ch == '_';
     out[n++] = plain ? ch : '_';
   }
   out[n] = 0;
@@ -155,8 +165,10 @@ int corpus_resolve(const char *spec, char *path, size_t path_size, Err *e) {
   } else {
     struct stat st;
     if (stat(spec, &st) != 0)
-      return fail(e, E_CORPUS, "corpus '%s': %s (expected synthetic, english, code, or the path of a text file, .gz file, "
-                  "folder or .tok file)", spec, strerror(errno));
+      return fail(e, E_CORPUS,
+                  "corpus '%s': %s (expected synthetic, english, code, or the path of a text file, .gz file, "
+                  "folder or .tok file)",
+                  spec, strerror(errno));
     uint64_t signature;
     if (corpus_signature(spec, &signature, e)) return e->code;
     stem(spec, name);

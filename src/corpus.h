@@ -9,10 +9,11 @@ typedef struct Corpus {
   char name[64];
   const uint8_t *train, *val;  // [n_train], [n_val]
   size_t n_train, n_val;
-  uint64_t hash;               // of name-independent content: part of every run's identity
-  double floor_nats;           // entropy rate of the source per byte; NaN where it is unknown (real text)
-  double val_floor_nats;       // exact cross-entropy of the held-out part under the true source, per byte; NaN likewise
-  void *map; size_t map_bytes;
+  uint64_t hash;          // of name-independent content: part of every run's identity
+  double floor_nats;      // entropy rate of the source per byte; NaN where it is unknown (real text)
+  double val_floor_nats;  // exact cross-entropy of the held-out part under the true source, per byte; NaN likewise
+  void *map;
+  size_t map_bytes;
 } Corpus;
 
 int corpus_open(Corpus *c, const char *token_file, Err *e);
@@ -47,7 +48,7 @@ int corpus_resolve(const char *spec, char *path, size_t path_size, Err *e);
 // A lexicon of pseudo-words; each next word's Zipf rank is mapped through a permutation chosen by an earlier word, so
 // the entropy per word is exactly the Zipf distribution's. See synth.c.
 int synth_build(const char *token_file, size_t train_bytes, size_t val_bytes, Err *e);
-double synth_floor_nats(void);  // entropy rate in nats per byte
+double synth_floor_nats(void);                                     // entropy rate in nats per byte
 enum { SYNTH_TRAIN_BYTES = 48000000, SYNTH_VAL_BYTES = 2000000 };  // of corpus_resolve("synthetic")
 
 // `isoflop corpus build|info|synth`: argv[0] is "corpus". Returns an exit code (util.h).

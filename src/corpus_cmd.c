@@ -14,7 +14,8 @@ static const char HELP[] =
     "  isoflop corpus synth data/small.tok 1000000 100000     the same, other sizes in bytes: training, held-out\n"
     "  isoflop corpus info data/mybooks.tok                   sizes, hash, floors; checks every byte\n"
     "\n"
-    "build SOURCE NAME OUT    NAME is what records and reports call it. Text is cut into documents of about 16 KiB, repeated\n"
+    "build SOURCE NAME OUT    NAME is what records and reports call it. Text is cut into documents of about 16 KiB, "
+    "repeated\n"
     "                         paragraphs are dropped, and 5 % of the documents, chosen by hash, are held out.\n"
     "synth OUT [TRAIN VAL]    from a source of exactly known entropy; the same bytes on every machine\n"
     "info FILE                also takes synthetic, english, code, or a path, as --set corpus=... does\n"
@@ -23,15 +24,16 @@ static const char HELP[] =
     "6 cannot write, 7 no memory.\n";
 
 static int usage(Err *e) {
-  return fail(e, E_USAGE, "corpus: expected build SOURCE NAME OUT, synth OUT [TRAIN VAL] or info FILE; see isoflop corpus --help");
+  return fail(e, E_USAGE,
+              "corpus: expected build SOURCE NAME OUT, synth OUT [TRAIN VAL] or info FILE; see isoflop corpus --help");
 }
 
 static int info(const char *spec, Err *e) {
   char path[1024];
   Corpus c;
   if (corpus_resolve(spec, path, sizeof path, e) || corpus_open(&c, path, e)) return e->code;
-  printf("file       %s\nname       %s\ntrain      %zu bytes\nheld-out   %zu bytes\nhash       %016lx\n", path, c.name, c.n_train,
-         c.n_val, (unsigned long)c.hash);
+  printf("file       %s\nname       %s\ntrain      %zu bytes\nheld-out   %zu bytes\nhash       %016lx\n", path, c.name,
+         c.n_train, c.n_val, (unsigned long)c.hash);
   if (isnan(c.floor_nats))
     printf("floor      unknown (real text)\n");
   else
@@ -45,8 +47,9 @@ static int info(const char *spec, Err *e) {
 static int build(char **a, Err *e) {
   CorpusCounts n;
   if (corpus_build(a[0], a[1], a[2], &n, e)) return e->code;
-  printf("%zu files (%zu binary ones left out), %.2f MB read, %.2f MB repeated, %.2f MB kept in %zu documents\n", n.files,
-         n.files_skipped, (double)n.bytes_read / 1e6, (double)n.bytes_repeated / 1e6, (double)n.bytes_kept / 1e6, n.documents);
+  printf("%zu files (%zu binary ones left out), %.2f MB read, %.2f MB repeated, %.2f MB kept in %zu documents\n",
+         n.files, n.files_skipped, (double)n.bytes_read / 1e6, (double)n.bytes_repeated / 1e6,
+         (double)n.bytes_kept / 1e6, n.documents);
   return info(a[2], e);
 }
 
@@ -75,10 +78,14 @@ int corpus_main(int argc, char **argv) {
   const char *verb = argc > 1 ? argv[1] : "";
   int n = argc - 2, r;
   char **rest = argv + 2;
-  if (!strcmp(verb, "build") && n == 3) r = build(rest, &e);
-  else if (!strcmp(verb, "synth") && (n == 1 || n == 3)) r = synth(n, rest, &e);
-  else if (!strcmp(verb, "info") && n == 1) r = info(rest[0], &e);
-  else r = usage(&e);
+  if (!strcmp(verb, "build") && n == 3)
+    r = build(rest, &e);
+  else if (!strcmp(verb, "synth") && (n == 1 || n == 3))
+    r = synth(n, rest, &e);
+  else if (!strcmp(verb, "info") && n == 1)
+    r = info(rest[0], &e);
+  else
+    r = usage(&e);
   if (r) fprintf(stderr, "isoflop: %s\n", e.msg);
   return r;
 }

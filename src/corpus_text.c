@@ -13,18 +13,37 @@
 #include <zlib.h>
 
 enum {
-  PARAGRAPH = 40,           // bytes from which a repeated paragraph is dropped
-  PIECE = 16 << 10,         // bytes of a document, about
-  LEAST_TEXT = 64 << 10,    // bytes below which nothing can be learnt or measured
+  PARAGRAPH = 40,         // bytes from which a repeated paragraph is dropped
+  PIECE = 16 << 10,       // bytes of a document, about
+  LEAST_TEXT = 64 << 10,  // bytes below which nothing can be learnt or measured
   HELD_OUT_PERCENT = 5,
 };
 
-typedef struct File { char *path; size_t size; uint64_t mtime_ns; } File;
-typedef struct Files { File *v; size_t n, cap; } Files;
-typedef struct Bytes { uint8_t *p; size_t n, cap; } Bytes;
-typedef struct Doc { uint64_t hash; size_t at, n; } Doc;
-typedef struct Docs { Doc *v; size_t n, cap; } Docs;
-typedef struct Set { uint64_t *slot; size_t n, cap; } Set;  // open addressing; 0 is an empty slot
+typedef struct File {
+  char *path;
+  size_t size;
+  uint64_t mtime_ns;
+} File;
+typedef struct Files {
+  File *v;
+  size_t n, cap;
+} Files;
+typedef struct Bytes {
+  uint8_t *p;
+  size_t n, cap;
+} Bytes;
+typedef struct Doc {
+  uint64_t hash;
+  size_t at, n;
+} Doc;
+typedef struct Docs {
+  Doc *v;
+  size_t n, cap;
+} Docs;
+typedef struct Set {
+  uint64_t *slot;
+  size_t n, cap;
+} Set;  // open addressing; 0 is an empty slot
 
 // Room for one more element of a vector {v|p, n, cap}; false without memory.
 #define GROW(ptr, n, cap, more) grow((void **)&(ptr), sizeof *(ptr), (n) + (more), &(cap))
@@ -37,7 +56,9 @@ static bool grow(void **p, size_t size, size_t need, size_t *cap) {
   return q != NULL;
 }
 
-static int no_memory(const char *source, Err *e) { return fail(e, E_MEMORY, "%s: no memory for this much text", source); }
+static int no_memory(const char *source, Err *e) {
+  return fail(e, E_MEMORY, "%s: no memory for this much text", source);
+}
 
 // ---- Listing ----------------------------------------------------------------------------------------
 
@@ -56,7 +77,8 @@ static int list_into(Files *f, const char *path, bool top, Err *e) {
     if (!GROW(f->v, f->n, f->cap, 1)) return no_memory(path, e);
     char *copy = strdup(path);
     if (!copy) return no_memory(path, e);
-    f->v[f->n++] = (File){copy, (size_t)st.st_size, (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec};
+    f->v[f->n++] =
+        (File){copy, (size_t)st.st_size, (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec};
     return OK;
   }
   if (!S_ISDIR(st.st_mode)) return top ? fail(e, E_CORPUS, "%s: neither a file nor a folder", path) : OK;
@@ -120,7 +142,9 @@ static int read_text(Bytes *b, const char *path, Err *e) {
   // Z_BUF_ERROR at the end: the compressed stream stops in the middle.
   if (got < 0 || status != Z_OK) {
     fail(e, E_CORPUS, "%s: cannot read: %s", path,
-         status == Z_ERRNO ? strerror(errno) : status == Z_BUF_ERROR ? "the gzip file is cut short" : why);
+         status == Z_ERRNO       ? strerror(errno)
+         : status == Z_BUF_ERROR ? "the gzip file is cut short"
+                                 : why);
     gzclose(g);
     return e->code;
   }

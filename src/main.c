@@ -1,16 +1,18 @@
 // main.c: argv to one command. Every command parses its own options and returns an exit code from util.h.
 #include "bench.h"
+#include "corpus.h"
+#include "fit.h"
 #include "kernels.h"
 #include "sweep.h"
 #include "train.h"
 #include <stdlib.h>
 #include <string.h>
 
-int corpus_main(int argc, char **argv);
-int fit_main(int argc, char **argv);
-int report_main(int argc, char **argv);
-
-typedef struct Command { const char *name; int (*run)(int, char **); const char *help; } Command;
+typedef struct Command {
+  const char *name;
+  int (*run)(int, char **);
+  const char *help;
+} Command;
 static const Command COMMANDS[] = {
     {"train", train_main, "train one model"},
     {"sample", sample_main, "text from a trained model"},
@@ -29,14 +31,18 @@ static void help(FILE *f) {
         "Examples:\n"
         "  make sweep                                         # the default study, end to end\n"
         "  isoflop plan --config configs/smoke.ini            # what a study would run\n"
-        "  isoflop sweep --config configs/smoke.ini --out out/smoke && isoflop fit out/smoke && isoflop report out/smoke\n"
+        "  isoflop sweep --config configs/smoke.ini --out out/smoke && isoflop report out/smoke\n"
         "  isoflop train --out runs/first --set tokens=1e6    # one model\n\n"
-        "Commands (each has --help):\n", f);
+        "Commands (each has --help):\n",
+        f);
   for (const Command *c = COMMANDS; c->name; c++) fprintf(f, "  %-8s %s\n", c->name, c->help);
   fputs("  help options    every option of study files and --set, with range and default\n\n"
-        "Exit codes: 0 done · 2 command line · 3 configuration · 4 corpus · 5 damaged or foreign study, record or checkpoint ·\n"
+        "Exit codes: 0 done · 2 command line · 3 configuration · 4 corpus · 5 damaged or foreign study, record or "
+        "checkpoint ·\n"
         "  6 disk · 7 memory · 8 some runs of a sweep failed · 130, 143 stopped by a signal, run again to go on\n"
-        "Environment: KERNELS=scalar|avx2|avx512|openblas forces a table · ISOFLOP_DATA where token files live (default data)\n", f);
+        "Environment: KERNELS=scalar|avx2|avx512|openblas forces a table · ISOFLOP_DATA where token files live "
+        "(default data)\n",
+        f);
 }
 
 int main(int argc, char **argv) {
@@ -64,7 +70,9 @@ int main(int argc, char **argv) {
   }
   for (const Command *c = COMMANDS; c->name; c++)
     if (strcmp(c->name, name) == 0) return c->run(argc - 1, argv + 1);
-  if (*name) fprintf(stderr, "isoflop: unknown command '%s': see isoflop --help\n", name);
-  else help(stderr);
+  if (*name)
+    fprintf(stderr, "isoflop: unknown command '%s': see isoflop --help\n", name);
+  else
+    help(stderr);
   return E_USAGE;
 }

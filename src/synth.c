@@ -23,10 +23,10 @@
 
 enum {
   WORDS = 1024,
-  CONTEXTS = 512,     // the most frequent half: one word each; the rest share the other half
+  CONTEXTS = 512,  // the most frequent half: one word each; the rest share the other half
   GROUPS = 16,
   MAX_GAP = 4,
-  SHORTEST = 3,       // letters; LENGTHS different lengths, equally many words of each
+  SHORTEST = 3,  // letters; LENGTHS different lengths, equally many words of each
   LENGTHS = 6,
   GUIDE_BITS = 12,
 };
@@ -34,13 +34,13 @@ static const uint64_t SEED = 20220329;  // the day Chinchilla came out
 
 typedef struct Source {
   char spelling[WORDS][12];
-  uint8_t bytes[WORDS];               // with the space or line end
-  uint8_t gap[WORDS];                 // 1 .. MAX_GAP
+  uint8_t bytes[WORDS];  // with the space or line end
+  uint8_t gap[WORDS];    // 1 .. MAX_GAP
   uint16_t context[WORDS];
-  uint32_t cumulative[WORDS];         // 2^32 * P(rank < r)
-  uint64_t surprise[WORDS];           // -log2 p(r) in 2^-48 bits
-  uint16_t guide[1 << GUIDE_BITS];    // the rank to which the first number with these leading bits belongs
-  uint16_t order[CONTEXTS][WORDS];    // rank -> word
+  uint32_t cumulative[WORDS];       // 2^32 * P(rank < r)
+  uint64_t surprise[WORDS];         // -log2 p(r) in 2^-48 bits
+  uint16_t guide[1 << GUIDE_BITS];  // the rank to which the first number with these leading bits belongs
+  uint16_t order[CONTEXTS][WORDS];  // rank -> word
 } Source;
 _Static_assert(WORDS <= 4096, "make_orders keeps a word in 12 bits");
 
@@ -90,16 +90,20 @@ static void make_lexicon(Source *s) {
     u >>= 1;
     for (int k = 0; k < n; k++, vowel = !vowel) {
       uint64_t kinds = vowel ? 5 : 16, a = (u & 15) % kinds, b = (u >> 4 & 15) % kinds;
-      s->spelling[i][k] = (vowel ? VOWELS : CONSONANTS)[a < b ? a : b];  // the lesser of two: early letters are frequent
+      s->spelling[i][k] =
+          (vowel ? VOWELS : CONSONANTS)[a < b ? a : b];  // the lesser of two: early letters are frequent
       u = (u >> 7) | u << 57;
     }
     s->spelling[i][n] = i >= 16 && draw(S_GAP, (uint64_t)i) >> 60 == 0 ? '\n' : ' ';
-    for (int j = 0; j < i && fresh; j++) fresh = s->bytes[j] != n + 1 || memcmp(s->spelling[j], s->spelling[i], (size_t)n);
+    for (int j = 0; j < i && fresh; j++)
+      fresh = s->bytes[j] != n + 1 || memcmp(s->spelling[j], s->spelling[i], (size_t)n);
     if (!fresh) continue;
     s->bytes[i] = (uint8_t)(n + 1);
-    uint64_t far = (uint64_t)__builtin_ctzll(draw(S_GAP, (uint64_t)i) | 1ull << 32) / 2;  // 1 with 3/4, 2 with 3/16, ...
+    uint64_t far =
+        (uint64_t)__builtin_ctzll(draw(S_GAP, (uint64_t)i) | 1ull << 32) / 2;  // 1 with 3/4, 2 with 3/16, ...
     s->gap[i] = (uint8_t)(1 + (far < MAX_GAP ? far : MAX_GAP - 1));
-    s->context[i] = (uint16_t)(i < CONTEXTS / 2 ? i : CONTEXTS / 2 + (int)(draw(S_CONTEXT, (uint64_t)i) % (CONTEXTS / 2)));
+    s->context[i] =
+        (uint16_t)(i < CONTEXTS / 2 ? i : CONTEXTS / 2 + (int)(draw(S_CONTEXT, (uint64_t)i) % (CONTEXTS / 2)));
     i++;
   }
 }
@@ -146,7 +150,8 @@ static void make_orders(Source *s) {
       for (int k = 0; k < n[l]; k++) {
         uint64_t i = (uint64_t)slot[l][k];
         int64_t place = (int64_t)(log2_q48(i + 3) >> 32);
-        int64_t noise = bell(draw(S_GROUP, (uint64_t)(c % GROUPS) * WORDS + i)) + bell(draw(S_OWN, (uint64_t)c * WORDS + i));
+        int64_t noise =
+            bell(draw(S_GROUP, (uint64_t)(c % GROUPS) * WORDS + i)) + bell(draw(S_OWN, (uint64_t)c * WORDS + i));
         key[k] = (uint64_t)(place + 3 * noise + (64 << 16)) << 12 | i;
       }
       qsort(key, (size_t)n[l], sizeof *key, by_value);

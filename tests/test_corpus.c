@@ -197,7 +197,8 @@ static void text_is_split_into_whole_documents(void **state) {
 static void order_and_names_do_not_matter(void **state) {
   (void)state;
   const char *names[2][3] = {{"f1/a", "f1/b.txt", "f1/sub/c"}, {"f2/z.md", "f2/y/b", "f2/a.txt"}};
-  assert_int_equal(mkdir(in("f1"), 0777) | mkdir(in("f1/sub"), 0777) | mkdir(in("f2"), 0777) | mkdir(in("f2/y"), 0777), 0);
+  assert_int_equal(mkdir(in("f1"), 0777) | mkdir(in("f1/sub"), 0777) | mkdir(in("f2"), 0777) | mkdir(in("f2/y"), 0777),
+                   0);
   for (int k = 0; k < 2; k++)
     for (int i = 0; i < 3; i++) write_text(names[k][i], 10 + (uint64_t)i, 100000 + 5000 * (size_t)i);
   build(in("f1"), in("f1.tok"), NULL);
@@ -273,7 +274,10 @@ static void bad_sources_are_one_clear_line(void **state) {
   (void)state;
   Err e = {0};
   const char *out = "x.tok";
-  struct { const char *name; const char *says; } bad[] = {
+  struct {
+    const char *name;
+    const char *says;
+  } bad[] = {
       {"missing.txt", "missing.txt: cannot read: No such file"},
       {"empty.txt", "empty.txt: no text in it"},
       {"blank.txt", "blank.txt: no text in it"},
@@ -341,7 +345,7 @@ static void names_resolve(void **state) {
   assert_string_equal(path, again);
   assert_int_equal(stat(path, &second), 0);
   assert_int_equal(first.st_ino, second.st_ino);  // not made again
-  struct stat book;  // an edit shows by its size alone, and by its time alone
+  struct stat book;                               // an edit shows by its size alone, and by its time alone
   assert_int_equal(stat(in("My book.txt"), &book), 0);
   const struct timespec old[2] = {book.st_atim, book.st_mtim}, later[2] = {{1, 0}, {1, 0}};
   assert_int_equal(utimensat(AT_FDCWD, in("My book.txt"), later, 0), 0);

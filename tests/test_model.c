@@ -37,18 +37,12 @@ typedef struct Case {
 // Odd and even lengths, tails of vectors and of tiles, one head and several, heads from 2 to 48 wide. `steps` > 1:
 // gradients add up. embed_std 0 stands for 0.4; at 0.003 the norm's epsilon matters.
 static Case cases[] = {
-    {16, 2, 1, 7, 3, false, true, 1, 0, false},
-    {16, 1, 8, 33, 3, true, false, 1, 0, false},
-    {24, 2, 3, 33, 1, true, true, 1, 0, false},
-    {24, 3, 1, 7, 1, false, false, 1, 0, false},
-    {40, 1, 1, 33, 1, true, false, 1, 0, false},
-    {40, 2, 5, 7, 3, false, true, 2, 0, false},
-    {48, 1, 3, 128, 1, false, true, 1, 0, false},
-    {48, 2, 4, 33, 3, true, true, 1, 0, false},
-    {16, 1, 2, 128, 3, true, false, 1, 0, false},
-    {48, 1, 1, 2, 1, false, false, 1, 0, false},
-    {40, 1, 2, 9, 2, false, true, 1, .embed_std = 0.003},
-    {48, 2, 3, 32, 2, false, true, 2, .bf16 = true},
+    {16, 2, 1, 7, 3, false, true, 1, 0, false},           {16, 1, 8, 33, 3, true, false, 1, 0, false},
+    {24, 2, 3, 33, 1, true, true, 1, 0, false},           {24, 3, 1, 7, 1, false, false, 1, 0, false},
+    {40, 1, 1, 33, 1, true, false, 1, 0, false},          {40, 2, 5, 7, 3, false, true, 2, 0, false},
+    {48, 1, 3, 128, 1, false, true, 1, 0, false},         {48, 2, 4, 33, 3, true, true, 1, 0, false},
+    {16, 1, 2, 128, 3, true, false, 1, 0, false},         {48, 1, 1, 2, 1, false, false, 1, 0, false},
+    {40, 1, 2, 9, 2, false, true, 1, .embed_std = 0.003}, {48, 2, 3, 32, 2, false, true, 2, .bf16 = true},
     {24, 1, 2, 10, 1, true, false, 1, .bf16 = true},
 };
 
@@ -270,7 +264,8 @@ static void fast_path_matches_reference(void **state) {
     double worst_rms = 0, worst_element = 0;
     make_model(&m, c, 2, c->B, r);
     observe_model(got, &m, r, tokens, c);
-    for (int i = 0; i < l.n; i++) check_segment(&l.s[i], got, exact, var, c->bf16 ? VACUOUS_BF16 : VACUOUS, table, &worst_rms, &worst_element);
+    for (int i = 0; i < l.n; i++)
+      check_segment(&l.s[i], got, exact, var, c->bf16 ? VACUOUS_BF16 : VACUOUS, table, &worst_rms, &worst_element);
     print_message("# %s: worst error %.2f sigma of a tensor's rms, %.2f of an element\n", table, worst_rms,
                   worst_element);
     model_free(&m);
@@ -436,7 +431,9 @@ int main(void) {
     snprintf(names[n], sizeof names[n], "%s, C %d L %d H %d T %d B %d, %s, %s%s",
              n < N_SMALL ? "reference = slopes" : "model = reference", c->C, c->L, c->H, c->T, c->B,
              c->tied ? "tied" : "untied", c->qk_norm ? "normalised queries and keys" : "plain",
-             c->embed_std > 0 ? ", small" : c->bf16 ? ", bf16" : "");
+             c->embed_std > 0 ? ", small"
+             : c->bf16        ? ", bf16"
+                              : "");
     tests[n] = (struct CMUnitTest){
         names[n], n < N_SMALL ? reference_matches_finite_differences : fast_path_matches_reference, NULL, NULL, c};
   }

@@ -11,7 +11,8 @@
 
 static const uint64_t GOLDEN_HASH = 0x392adf66d52fb71e;  // of 1,000,000 and 100,000 bytes
 static const double GOLDEN_BITS = 0.927674;              // per byte, to 5e-7
-static const char GOLDEN_TEXT[] = "emide nirat ake emodid gope elede lekege barel nari evod nari tek now egeneme azofa ";
+static const char GOLDEN_TEXT[] =
+    "emide nirat ake emodid gope elede lekege barel nari evod nari tek now egeneme azofa ";
 
 static char dir[] = "/tmp/isoflop-synth-XXXXXX";
 
@@ -48,7 +49,11 @@ static void longer_begins_with_shorter(void **state) {
 }
 
 // Words as numbers in order of appearance.
-typedef struct Words { int n, kinds; uint16_t *w; uint8_t bytes[8192]; } Words;
+typedef struct Words {
+  int n, kinds;
+  uint16_t *w;
+  uint8_t bytes[8192];
+} Words;
 
 static Words read_words(const uint8_t *p, size_t n) {
   enum { SLOTS = 1 << 15 };
@@ -59,7 +64,8 @@ static Words read_words(const uint8_t *p, size_t n) {
   for (size_t at = 0; at < n;) {
     char s[12] = {0};
     size_t k = 0;
-    do assert_true(k < 11), s[k] = (char)p[at++]; while (s[k] != ' ' && s[k] != '\n' && ++k);
+    do assert_true(k < 11), s[k] = (char)p[at++];
+    while (s[k] != ' ' && s[k] != '\n' && ++k);
     size_t h = hash_bytes(0, s, 12) % SLOTS;
     while (spelling[h][0] && memcmp(spelling[h], s, 12)) h = (h + 1) % SLOTS;
     if (!spelling[h][0]) {
