@@ -29,7 +29,7 @@ do for [kind in "svg png"] {
   set logscale x 2
   set logscale y
   set xrange [48:2800]
-  set yrange [.3:peak * 1.6]
+  set yrange [.3:peak * 2.5]
   set key outside right center
   plot peak lc rgb "#888888" dt 2 title "FMA peak", \
     for [i = 1:words(rungs)] rows(word(rungs, i), "square", 1) using 3:7 with linespoints pt 7 ps .8 lw 2 \

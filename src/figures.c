@@ -29,7 +29,7 @@ void figures_color(int i, int n, bool dark_page, char hex[8]) {
 
 // ---- Numbers behind the figure ------------------------------------------------------------------------
 
-static int csv_open(OutFile *o, const char *dir, const char *name, Err *e) {
+int figures_open(OutFile *o, const char *dir, const char *name, Err *e) {
   char path[1024];
   snprintf(path, sizeof path, "%s/figures/%s", dir, name);
   return out_open(o, path, e);
@@ -37,7 +37,7 @@ static int csv_open(OutFile *o, const char *dir, const char *name, Err *e) {
 
 static int points_csv(const Analysis *a, const char *dir, Err *e) {
   OutFile o;
-  if (csv_open(&o, dir, "fig3_points.csv", e)) return e->code;
+  if (figures_open(&o, dir, "fig3_points.csv", e)) return e->code;
   fprintf(o.f, "budget,run_id,N,D,C,loss,loss_se,repeats\n");
   for (int i = 0; i < a->points.n; i++) {
     const Point *p = &a->points.p[i];
@@ -51,7 +51,7 @@ static int points_csv(const Analysis *a, const char *dir, Err *e) {
 
 static int curves_csv(const Analysis *a, const char *dir, Err *e) {
   OutFile o;
-  if (csv_open(&o, dir, "fig3_curves.csv", e)) return e->code;
+  if (figures_open(&o, dir, "fig3_curves.csv", e)) return e->code;
   fprintf(o.f, "budget,N,loss\n");
   for (int i = 0; i < a->iso.n; i++) {
     const Valley *v = &a->iso.v[i];
@@ -70,7 +70,7 @@ static double or_value(double x, double value) { return isnan(x) ? value : x; }
 
 static int vertices_csv(const Analysis *a, const char *dir, Err *e) {
   OutFile o;
-  if (csv_open(&o, dir, "fig3_vertices.csv", e)) return e->code;
+  if (figures_open(&o, dir, "fig3_vertices.csv", e)) return e->code;
   fprintf(o.f, "budget,C,N,N_p10,N_p90,D,D_p10,D_p90,loss,in_law\n");
   for (int i = 0; i < a->iso.n; i++) {
     const Valley *v = &a->iso.v[i];
@@ -87,7 +87,7 @@ static int vertices_csv(const Analysis *a, const char *dir, Err *e) {
 
 static int laws_csv(const Analysis *a, const char *dir, double c0, double c1, Err *e) {
   OutFile o;
-  if (csv_open(&o, dir, "fig3_laws.csv", e)) return e->code;
+  if (figures_open(&o, dir, "fig3_laws.csv", e)) return e->code;
   fprintf(o.f, "C,N,N_p10,N_p90,D,D_p10,D_p90,sampled\n");
   enum { STEPS = 48 };
   // The grid ends exactly at the largest budget and goes on from there, so that the solid line and the dashed one meet.
@@ -131,19 +131,19 @@ static void log_ticks(FILE *f, char axis, double lo, double hi, bool counts) {
   fputs(")\n", f);
 }
 
-static void panel_axes(FILE *f, const Panel *p, const char *title, const char *xlabel, const char *ylabel,
-                       bool x_counts) {
-  fprintf(f,
-          "# Drawn by fig3.gp, which sets L R B T (margins as fractions of the drawing), W H (its pixels) and the "
-          "terminal.\n"
-          "reset\nset datafile separator comma\nset datafile columnheaders\nset encoding utf8\n"
-          "set lmargin at screen L\nset rmargin at screen R\nset bmargin at screen B\nset tmargin at screen T\n"
-          "set border 3 lw 1 lc rgb '#70777f'\nset tics nomirror out scale .6,.35\nset tics textcolor rgb '#20242a'\n"
-          "set grid xtics ytics lw .6 lt 1 lc rgb '#e3e6ea'\nset logscale x%s\n"
-          "set xrange [%.17g:%.17g]\nset yrange [%.17g:%.17g]\n"
-          "set title \"%s\" offset 0,-.3 tc rgb '#20242a'\nset xlabel '%s' offset 0,.2 tc rgb '#20242a'\nset ylabel "
-          "'%s' tc rgb '#20242a'\nunset key\n",
-          p->log_y ? "y" : "", p->x0, p->x1, p->y0, p->y1, title, xlabel, ylabel);
+void figures_axes(FILE *f, const Panel *p, const char *title, const char *xlabel, const char *ylabel, bool x_counts) {
+  fprintf(
+      f,
+      "# The script that loads this one sets L R B T (margins as fractions of the drawing), W H (its pixels) and the "
+      "terminal.\n"
+      "reset\nset datafile separator comma\nset datafile columnheaders\nset encoding utf8\n"
+      "set lmargin at screen L\nset rmargin at screen R\nset bmargin at screen B\nset tmargin at screen T\n"
+      "set border 3 lw 1 lc rgb '#70777f'\nset tics nomirror out scale .6,.35\nset tics textcolor rgb '#20242a'\n"
+      "set grid xtics ytics lw .6 lt 1 lc rgb '#e3e6ea'\nset logscale x%s\n"
+      "set xrange [%.17g:%.17g]\nset yrange [%.17g:%.17g]\n"
+      "set title \"%s\" offset 0,-.3 tc rgb '#20242a'\nset xlabel '%s' offset 0,.2 tc rgb '#20242a'\nset ylabel "
+      "'%s' tc rgb '#20242a'\nunset key\n",
+      p->log_y ? "y" : "", p->x0, p->x1, p->y0, p->y1, title, xlabel, ylabel);
   log_ticks(f, 'x', p->x0, p->x1, x_counts);
   if (p->log_y)
     log_ticks(f, 'y', p->y0, p->y1, true);
@@ -164,16 +164,16 @@ static void star(FILE *f, int id, const Panel *p, double x, double y, const char
   fprintf(f, "  front fs solid border lc rgb '#20242a' lw .8 fc rgb '%s'\n", solid ? color : "#ffffff");
 }
 
-static int gp_open(OutFile *o, const char *dir, const Panel *p, Err *e) {
+int figures_script(OutFile *o, const char *dir, const Panel *p, Err *e) {
   char name[64];
   snprintf(name, sizeof name, "%s.gp", p->name);
-  return csv_open(o, dir, name, e);
+  return figures_open(o, dir, name, e);
 }
 
 static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e) {
   OutFile o;
-  if (gp_open(&o, dir, p, e)) return e->code;
-  panel_axes(o.f, p, "IsoFLOP curves", "Parameters", "Held-out loss (nats per token)", true);
+  if (figures_script(&o, dir, p, e)) return e->code;
+  figures_axes(o.f, p, "IsoFLOP curves", "Parameters", "Held-out loss (nats per token)", true);
   int n = a->iso.n, last = 0;
   for (int i = 0; i < n; i++) {
     const Valley *v = &a->iso.v[i];
@@ -218,8 +218,9 @@ static int law_gp(const Analysis *a, const char *dir, const Panel *p, bool param
   char what = params ? 'N' : 'D';
   const PowerLaw *law = params ? &a->iso.n_law : &a->iso.d_law;
   double paper = params ? .49 : .51;
-  if (gp_open(&o, dir, p, e)) return e->code;
-  panel_axes(o.f, p, params ? "Best size" : "Best horizon", "Training FLOPs", params ? "Parameters" : "Tokens", false);
+  if (figures_script(&o, dir, p, e)) return e->code;
+  figures_axes(o.f, p, params ? "Best size" : "Best horizon", "Training FLOPs", params ? "Parameters" : "Tokens",
+               false);
   fputs("set key top left reverse Left samplen 2 spacing 1.25 tc rgb '#20242a'\n", o.f);
   for (int i = 0; i < a->iso.n; i++) {
     const Valley *v = &a->iso.v[i];
@@ -301,26 +302,30 @@ static void terminal(FILE *f, const char *kind, const char *name, int w, int h) 
   fprintf(f, "set output '%s.%s'\nW = %d\nH = %d\n", name, kind, w, h);
 }
 
-static int driver_gp(const char *dir, const Panel *p, Err *e) {
+int figures_draw(const char *dir, const char *name, const Panel *p, int n, int w, int h, const double *left,
+                 const double *right, Err *e) {
   static const char *const kinds[] = {"svg", "png"};
+  char script[64], path[1024];
   OutFile o;
-  if (csv_open(&o, dir, "fig3.gp", e)) return e->code;
-  fputs("# Draws Fig 3 from the CSVs beside it: gnuplot fig3.gp\n", o.f);
+  snprintf(script, sizeof script, "%s.gp", name);
+  if (figures_open(&o, dir, script, e)) return e->code;
+  fprintf(o.f, "# Draws from the CSVs beside it: gnuplot %s\n", script);
   for (int k = 0; k < 2; k++) {
-    for (int i = 0; i < FIG3_PANELS; i++) {
+    for (int i = 0; i < n; i++) {
       terminal(o.f, kinds[k], p[i].name, p[i].width, p[i].height);
       fprintf(o.f, "L = %g\nR = %g\nB = %g\nT = %g\nload '%s.gp'\n", p[i].left, p[i].right, p[i].bottom, p[i].top,
               p[i].name);
     }
-    terminal(o.f, kinds[k], "fig3", 1500, 470);
+    terminal(o.f, kinds[k], name, w, h);
     fputs("set multiplot\n", o.f);
-    static const double left[] = {.045, .445, .755}, right[] = {.385, .69, .99};
-    for (int i = 0; i < FIG3_PANELS; i++)
+    for (int i = 0; i < n; i++)
       fprintf(o.f, "L = %g\nR = %g\nB = .13\nT = .92\nload '%s.gp'\n", left[i], right[i], p[i].name);
     fputs("unset multiplot\n", o.f);
   }
   fputs("unset output\n", o.f);
-  return out_commit(&o, e);
+  if (out_commit(&o, e)) return e->code;
+  snprintf(path, sizeof path, "%s/figures", dir);
+  return figures_gnuplot(path, script, e);
 }
 
 int figures_isoflop(const StudyFit *s, const char *dir, Panel p[FIG3_PANELS], Err *e) {
@@ -333,7 +338,8 @@ int figures_isoflop(const StudyFit *s, const char *dir, Panel p[FIG3_PANELS], Er
   if (points_csv(a, dir, e) || curves_csv(a, dir, e) || vertices_csv(a, dir, e) || laws_csv(a, dir, c0, c1, e))
     return e->code;
   if (valleys_gp(a, dir, &p[PANEL_VALLEYS], e) || law_gp(a, dir, &p[PANEL_PARAMS], true, e) ||
-      law_gp(a, dir, &p[PANEL_TOKENS], false, e) || driver_gp(dir, p, e))
+      law_gp(a, dir, &p[PANEL_TOKENS], false, e))
     return e->code;
-  return figures_gnuplot(path, "fig3.gp", e);
+  static const double left[] = {.045, .445, .755}, right[] = {.385, .69, .99};
+  return figures_draw(dir, "fig3", p, FIG3_PANELS, 1500, 470, left, right, e);
 }

@@ -143,14 +143,29 @@ static void surface_print(FILE *f, const Analysis *a) {
           a->varpro.s.beta, surface_a(&a->varpro.s));
 }
 
+// Of the default convention; the others are in tables/conventions.csv and in the report.
 static void exponents_print(FILE *f, const StudyFit *s) {
-  for (int i = 0; i < s->n; i++) {
-    Exponents rows[MAX_EXPONENTS];
-    int n = analysis_exponents(&s->a[i], rows);
-    if (n) fprintf(f, "Exponents (%s)\n", s->a[i].iso.cv->title);
-    for (int j = 0; j < n; j++)
-      fprintf(f, "  a %6.3f (%.3f to %.3f)  b %6.3f (%.3f to %.3f)  %s\n", rows[j].a.value, rows[j].a.p10,
-              rows[j].a.p90, rows[j].b.value, rows[j].b.p10, rows[j].b.p90, rows[j].title);
+  Exponents rows[MAX_EXPONENTS];
+  const int n = s->n ? analysis_exponents(&s->a[0], rows) : 0;
+  if (n) fprintf(f, "Exponents (%s)\n", s->a[0].iso.cv->title);
+  for (int j = 0; j < n; j++)
+    fprintf(f, "  a %6.3f (%.3f to %.3f)  b %6.3f (%.3f to %.3f)  %s\n", rows[j].a.value, rows[j].a.p10, rows[j].a.p90,
+            rows[j].b.value, rows[j].b.p10, rows[j].b.p90, rows[j].title);
+}
+
+static void selftest_print(FILE *f, const SelfTest *t) {
+  static const char *const approach[] = {"2", "3-frontier", "3"};
+  if (!t->draws) return;
+  fprintf(f, "Self-test: %d studies drawn from the surface, on the same runs; noise sd %.4f nats a run, %.4f a cell\n",
+          t->draws, t->run_sd, t->cell_sd);
+  if (selftest_misfit(t))
+    fprintf(f, "  the runs lie %.4f (sd) about the surface, beyond that noise: its own misfit is not in this test\n",
+            t->surface_sd);
+  for (size_t i = 0; i < sizeof approach / sizeof *approach; i++) {
+    const SelfTestRow *r = selftest_row(t, approach[i], "a");
+    fprintf(f, "  a of %-10s true %.3f, bias %+.3f, the 80 %% interval holds it in %.0f %% (%.0f to %.0f) of %d\n",
+            approach[i], r->truth, r->bias.value, 100 * r->coverage.value, 100 * r->coverage.p10, 100 * r->coverage.p90,
+            r->draws);
   }
 }
 
@@ -184,6 +199,7 @@ void study_print(const StudyFit *s, FILE *f) {
             a->points.seed_cells);
   if (a->surface.ok) surface_print(f, a);
   exponents_print(f, s);
+  selftest_print(f, &s->selftest);
   for (int i = 0, n = 0; i < a->points.n; i++)
     if (!a->points.p[i].used && n++ < 5)
       fprintf(f, "  excluded %s: %s\n", a->points.p[i].run->id, a->points.p[i].why_not);
@@ -205,11 +221,11 @@ int study_open(const char *dir, Records *rs, StudyFit *s, Err *e) {
   return e->code;
 }
 
-int fit_study(const char *dir, FILE *summary, Err *e) {
+int fit_study(const char *dir, int draws, FILE *summary, Err *e) {
   Records rs;
   StudyFit s;
   if (study_open(dir, &rs, &s, e)) return e->code;
-  if (!study_write(&s, dir, e) && summary) study_print(&s, summary);
+  if (!selftest_run(&s.selftest, &s.a[0], draws, e) && !study_write(&s, dir, e) && summary) study_print(&s, summary);
   study_free(&s);
   records_free(&rs);
   return e->code;
@@ -222,74 +238,89 @@ static const char fit_help[] =
     "  isoflop fit runs/sweep                        fit the finished runs of a study folder\n"
     "  isoflop fit --import their.csv --out theirs   fit runs that others made, with figures and report\n"
     "\n"
-    "Usage: isoflop fit DIR\n"
-    "       isoflop fit --import FILE --out DIR\n"
+    "Usage: isoflop fit [--selftest DRAWS] DIR\n"
+    "       isoflop fit [--selftest DRAWS] --import FILE --out DIR\n"
     "Reads DIR/runs/*/run.ini and curve.tsv, writes DIR/fits.csv and DIR/tables/, prints the laws: training-curve\n"
     "envelope (1), parabolas (2) and surface (3) under every convention of counting. Runs that did not finish are "
     "left\n"
     "out and listed in DIR/tables/excluded.csv. Fits whatever part of a study has been run.\n"
+    "--selftest DRAWS (default 200, 0 for none) draws that many studies from the fitted surface, on the same runs "
+    "with\n"
+    "the same noise, fits them, and says how far the estimates are off and how often their intervals hold the truth.\n"
     "FILE is a CSV with a header, or a JSON array of objects: final loss (loss, final_loss), two of N (params,\n"
     "parameters), D (tokens) and C (flops, compute, compute_budget, budget), the third by C = 6ND. With a column run,\n"
     "rows of one run are its curve, in order of tokens, and its last row is its end. Other columns are ignored.\n";
 
-// One folder and nothing else, or --help. Shared by fit and report.
-static int command_dir(int argc, char **argv, const char *help, const char **dir) {
-  *dir = NULL;
-  for (int i = 1; i < argc; i++) {
-    if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return fputs(help, stdout), OK;
-    if (argv[i][0] == '-' || *dir) {
-      fprintf(stderr, "isoflop: %s: unexpected argument '%s': see `isoflop %s --help`\n", argv[0], argv[i], argv[0]);
-      return E_USAGE;
-    }
-    *dir = argv[i];
-  }
-  if (*dir) return OK;
-  fprintf(stderr, "isoflop: %s: which study folder? Usage: isoflop %s DIR\n", argv[0], argv[0]);
+typedef struct Args {
+  const char *dir, *import;
+  int draws;
+} Args;
+
+static int usage(const char *command, const char *what, const char *said) {
+  fprintf(stderr, "isoflop: %s: %s '%s': see `isoflop %s --help`\n", command, what, said, command);
   return E_USAGE;
 }
 
-static int command_run(int argc, char **argv, const char *help, int (*work)(const char *, FILE *, Err *)) {
-  const char *dir;
-  Err e = {0};
-  int code = command_dir(argc, argv, help, &dir);
-  if (code || !dir) return code;
-  if (work(dir, stdout, &e)) fprintf(stderr, "isoflop: %s\n", e.msg);
-  return e.code;
+// A folder and options, in any order. `import` also takes --import FILE --out DIR. Shared by fit and report.
+static int args_parse(Args *a, int argc, char **argv, bool import) {
+  const char *out = NULL;
+  *a = (Args){.draws = SELFTEST_DRAWS};
+  for (int i = 1; i < argc; i++) {
+    const char *s = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
+    if (!strcmp(s, "--selftest") && value) {
+      char *end;
+      long n = strtol(value, &end, 10);
+      if (*end || end == value || n < 0 || n > SELFTEST_MAX)
+        return usage(argv[0], "--selftest: expected 0 to 100000 draws, not", value);
+      a->draws = (int)n, i++;
+    } else if (import && value && !strcmp(s, "--import")) {
+      a->import = value, i++;
+    } else if (import && value && !strcmp(s, "--out")) {
+      out = value, i++;
+    } else if (s[0] == '-' || a->dir) {
+      return usage(argv[0], "unexpected or unfinished argument", s);
+    } else {
+      a->dir = s;
+    }
+  }
+  bool whole = a->import ? out && !a->dir : a->dir && !out;
+  if (a->import) a->dir = out;
+  if (whole) return OK;
+  fprintf(stderr, "isoflop: %s: which study folder? Usage: isoflop %s DIR%s\n", argv[0], argv[0],
+          import ? ", or isoflop fit --import FILE --out DIR" : "");
+  return E_USAGE;
 }
 
-// --import FILE --out DIR, in either order.
-static int import_main(int argc, char **argv) {
-  const char *file = NULL, *dir = NULL;
-  Err e = {0};
-  for (int i = 1; i < argc; i++) {
-    const char **to = !strcmp(argv[i], "--import") ? &file : !strcmp(argv[i], "--out") ? &dir : NULL;
-    if (!to || i + 1 == argc) {
-      fprintf(stderr, "isoflop: fit: unexpected or unfinished argument '%s': see `isoflop fit --help`\n", argv[i]);
-      return E_USAGE;
-    }
-    *to = argv[++i];
-  }
-  if (!file || !dir) {
-    fprintf(stderr, "isoflop: fit: usage: isoflop fit --import FILE --out DIR\n");
-    return E_USAGE;
-  }
-  if (fit_imported(file, dir, stdout, &e)) fprintf(stderr, "isoflop: %s\n", e.msg);
-  return e.code;
+static bool help_wanted(int argc, char **argv, const char *help) {
+  for (int i = 1; i < argc; i++)
+    if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return fputs(help, stdout), true;
+  return false;
 }
 
 int fit_main(int argc, char **argv) {
-  for (int i = 1; i < argc; i++)
-    if (!strcmp(argv[i], "--import")) return import_main(argc, argv);
-  return command_run(argc, argv, fit_help, fit_study);
+  Args a;
+  Err e = {0};
+  if (help_wanted(argc, argv, fit_help)) return OK;
+  if (args_parse(&a, argc, argv, true)) return E_USAGE;
+  if (a.import ? fit_imported(a.import, a.dir, a.draws, stdout, &e) : fit_study(a.dir, a.draws, stdout, &e))
+    fprintf(stderr, "isoflop: %s\n", e.msg);
+  return e.code;
 }
 
 static const char report_help[] =
     "Examples:\n"
     "  isoflop report runs/sweep         then open runs/sweep/report.html\n"
     "\n"
-    "Usage: isoflop report DIR\n"
+    "Usage: isoflop report [--selftest DRAWS] DIR\n"
     "Fits as `isoflop fit DIR` does, then writes DIR/report.html (one file, works offline) and DIR/figures/ (SVG, PNG, "
     "and the CSV and\n"
     "gnuplot script behind each). Needs gnuplot; without it the fits are still written.\n";
 
-int report_main(int argc, char **argv) { return command_run(argc, argv, report_help, report_study); }
+int report_main(int argc, char **argv) {
+  Args a;
+  Err e = {0};
+  if (help_wanted(argc, argv, report_help)) return OK;
+  if (args_parse(&a, argc, argv, false)) return E_USAGE;
+  if (report_study(a.dir, a.draws, stdout, &e)) fprintf(stderr, "isoflop: %s\n", e.msg);
+  return e.code;
+}

@@ -42,6 +42,7 @@ typedef struct Points {
   double largest_C;            // of the used points
 } Points;
 
+bool point_same_cell(const Point *p, const Point *q);  // do they differ by seed alone?
 int points_make(Points *ps, const Records *rs, const Convention *cv, Err *e);
 void points_free(Points *ps);
 
@@ -135,6 +136,8 @@ typedef struct SurfaceFit {
 } SurfaceFit;
 // `resamples` 0..RESAMPLES; 0 gives no intervals. E_MEMORY.
 int surface_fit(SurfaceFit *f, const Points *ps, int resamples, Err *e);
+// The same from one start, without the proof; not ok where that does not converge. E_MEMORY.
+int surface_refit(SurfaceFit *f, const Surface *start, const Points *ps, int resamples, Err *e);
 
 // E, A, B, alpha, beta, and of C = 6ND: N_opt = G (C/6)^a, D_opt = (C/6)^b / G.
 typedef struct SurfaceQuantity {
@@ -197,6 +200,9 @@ typedef struct Curves {
 // Reads DIR/runs/<id>/curve.tsv of every record (training loss). E_RECORD for a damaged one.
 int curves_load(Curves *cs, const char *dir, const Records *rs, Err *e);
 void curves_free(Curves *cs);
+// The curve's loss at its point i, smoothed over a run's width in tokens.
+double curve_width(const Point *p);
+double curve_smooth_at(const Curve *c, int i, double width);
 
 enum { ENVELOPE_POINTS = 1500 };
 // What the winner at a FLOP value is: used in the laws; none (no curve reaches it); not near its end; of the smallest
@@ -216,7 +222,8 @@ typedef struct Envelope {
 } Envelope;
 int envelope_fit(Envelope *f, const Points *ps, const Records *rs, const Curves *cs, int resamples, Err *e);
 
-// ---- A study (fit.c, fit_write.c, report.c) ----------------------------------------------------------
+// ---- A study (fit.c, fit_write.c, fit_selftest.c, report.c)
+// ----------------------------------------------------------
 
 // Everything that is known of a study under one convention: what fits.csv, the terminal and the report show.
 typedef struct Analysis {
@@ -228,12 +235,38 @@ typedef struct Analysis {
   VarproFit varpro;  // of a surface that is ok
   Frontier frontier;
 } Analysis;
+
+// Bias and coverage of the estimators on losses drawn from the fitted surface (fit_selftest.c).
+enum { SELFTEST_DRAWS = 200, SELFTEST_MAX = 100000, SELFTEST_RESAMPLES = 200, SELFTEST_ROWS = MAX_VALLEYS + 16 };
+typedef struct SelfTestRow {
+  const char *approach;  // as in fits.csv
+  char quantity[48];
+  double truth;
+  bool relative;      // errors are ln(estimate / truth), else estimate - truth
+  int draws;          // that gave an estimate and an interval
+  Interval bias;      // mean error; 10th and 90th percentile of the errors
+  Interval coverage;  // share of the 10-90 % intervals that hold the truth; Wilson's 80 % interval of that share
+} SelfTestRow;
+typedef struct SelfTest {
+  int draws;               // 0: it was not run
+  double run_sd, cell_sd;  // noise in nats: of a run; shared by the runs of a cell
+  double surface_sd;       // of the study's runs about its surface: above the noise where the surface does not fit
+  int rows;
+  SelfTestRow row[SELFTEST_ROWS];
+} SelfTest;
+// Draws 0..SELFTEST_MAX studies; 0, or an analysis without a surface, gives none. E_MEMORY.
+int selftest_run(SelfTest *t, const Analysis *a, int draws, Err *e);
+// Do the runs scatter about the surface by half as much again as the noise, or more?
+bool selftest_misfit(const SelfTest *t);
+const SelfTestRow *selftest_row(const SelfTest *t, const char *approach, const char *quantity);  // NULL: no such row
+
 typedef struct StudyFit {
   const Records *records;
   const char *imported;  // the file that the runs come from; NULL for a study of ours
   Curves curves;
   int n;
-  Analysis *a;  // one for each convention that counts N or C differently from those before; a[0] the default
+  Analysis *a;        // one for each convention that counts N or C differently from those before; a[0] the default
+  SelfTest selftest;  // of a[0]
 } StudyFit;
 
 // rs must outlive s; cs is taken over (also on failure). E_MEMORY.
@@ -245,6 +278,12 @@ void study_free(StudyFit *s);
 int study_write(const StudyFit *s, const char *dir, Err *e);
 void study_print(const StudyFit *s, FILE *f);
 
+// What no model can go below, nats per token: of a corpus whose source is known. False for any other, or for several.
+typedef struct Floors {
+  double source, held_out;  // entropy rate of the source; exact cross-entropy of the held-out part under it
+} Floors;
+bool study_floors(const StudyFit *s, Floors *f);
+
 // N_opt ~ C^a and D_opt ~ C^b by every approach that the data allowed. Returns how many rows.
 enum { MAX_EXPONENTS = 4 };
 typedef struct Exponents {
@@ -253,10 +292,11 @@ typedef struct Exponents {
 } Exponents;
 int analysis_exponents(const Analysis *a, Exponents rows[MAX_EXPONENTS]);
 
-int fit_study(const char *dir, FILE *summary, Err *e);     // reads runs/, writes DIR/fits.csv and DIR/tables/
-int report_study(const char *dir, FILE *summary, Err *e);  // the same, and DIR/figures/, DIR/report.html
+// Reads runs/, writes DIR/fits.csv and DIR/tables/. `draws` of the self-test.
+int fit_study(const char *dir, int draws, FILE *summary, Err *e);
+int report_study(const char *dir, int draws, FILE *summary, Err *e);  // the same, and DIR/figures/, DIR/report.html
 // Runs that others made (fit_import.c): a CSV or JSON file in; fits, tables, figures and report in DIR.
-int fit_imported(const char *file, const char *dir, FILE *summary, Err *e);
+int fit_imported(const char *file, const char *dir, int draws, FILE *summary, Err *e);
 // The file's runs as records, and its curves. E_IO, or E_RECORD with file:line.
 int import_read(const char *file, Records *rs, Curves *cs, Err *e);
 

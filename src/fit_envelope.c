@@ -63,8 +63,10 @@ void curves_free(Curves *cs) {
   *cs = (Curves){0};
 }
 
+double curve_width(const Point *p) { return fmax(SMOOTH_STEPS * p->run->cfg.batch_tokens, SMOOTH_SHARE * p->D); }
+
 // The weighted line through the neighbours of point i, read off at i.
-static double smooth_at(const Curve *c, int i, double width) {
+double curve_smooth_at(const Curve *c, int i, double width) {
   double s[3] = {0}, t[2] = {0};  // sums of w, w d, w d^2; of w L, w d L
   int lo = i, hi = i;
   while (lo > 0 && c->tokens[i] - c->tokens[lo - 1] < 4 * width) lo--;
@@ -100,10 +102,10 @@ typedef struct Ranking {
 } Ranking;
 
 static int rank_run(Ranking *q, const Point *p, int point, const Curve *c, Err *e) {
-  double per_token = p->C / p->D, width = fmax(SMOOTH_STEPS * p->run->cfg.batch_tokens, SMOOTH_SHARE * p->D);
+  double per_token = p->C / p->D, width = curve_width(p);
   double *smooth = mem_new(sizeof(double) * (size_t)c->n, "smoothed curve", e);
   if (!smooth) return e->code;
-  for (int i = 0; i < c->n; i++) smooth[i] = smooth_at(c, i, width);
+  for (int i = 0; i < c->n; i++) smooth[i] = curve_smooth_at(c, i, width);
   for (int k = 0, i = 0; k < ENVELOPE_POINTS; k++) {
     double D = q->C[k] / per_token;
     if (D < c->tokens[0] || D > c->tokens[c->n - 1]) continue;

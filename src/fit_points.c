@@ -48,16 +48,18 @@ static int by_budget_size(const void *a, const void *b) {
   return d < 0 ? -1 : d > 0 ? 1 : strcmp(p->run->id, q->run->id);
 }
 
-// A cell is a budget and a shape; its runs differ by seed alone. Pooled variance: sum of squares over sum of (n - 1).
+bool point_same_cell(const Point *p, const Point *q) {
+  return p->budget == q->budget && p->N == q->N && p->D == q->D && p->run->cfg.n_layers == q->run->cfg.n_layers;
+}
+
+// Pooled variance: sum of squares over sum of (n - 1).
 static void points_seed_noise(Points *ps) {
   double squares = 0;
   int freedom = 0;
   for (int i = 0, j; i < ps->n; i = j) {
     double mean = 0, m2 = 0;
     int n = 0;
-    for (j = i; j < ps->n && ps->p[j].budget == ps->p[i].budget && ps->p[j].N == ps->p[i].N &&
-                ps->p[j].run->cfg.n_layers == ps->p[i].run->cfg.n_layers && ps->p[j].D == ps->p[i].D;
-         j++) {
+    for (j = i; j < ps->n && point_same_cell(&ps->p[j], &ps->p[i]); j++) {
       if (!ps->p[j].used) continue;
       double d = ps->p[j].L - mean;
       mean += d / ++n;

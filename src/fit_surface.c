@@ -12,6 +12,7 @@
 // replication attempt (arXiv 2404.10102).
 #include "fit.h"
 #include <assert.h>
+#include <float.h>
 #include <lbfgs.h>
 #include <math.h>
 #include <stdlib.h>
@@ -374,14 +375,33 @@ static int distinct(const Points *ps, double (*of)(const Point *)) {
 static double point_N(const Point *p) { return p->N; }
 static double point_D(const Point *p) { return p->D; }
 
-int surface_fit(SurfaceFit *f, const Points *ps, int resamples, Err *e) {
+// Five parameters: three sizes and three horizons at the least tell each term from a constant.
+static bool surface_begin(SurfaceFit *f, const Points *ps, int resamples, Err *e) {
   assert(resamples >= 0 && resamples <= RESAMPLES);
   *f = (SurfaceFit){.resamples = resamples};
   *e = (Err){0};
   for (int r = 0; r < RESAMPLES; r++) f->draw[r] = (Surface){NAN, NAN, NAN, NAN, NAN};
   for (int i = 0; i < ps->n; i++) f->runs += ps->p[i].used;
-  // Five parameters: three sizes and three horizons at the least tell each term from a constant.
-  if (f->runs < 2 * P || distinct(ps, point_N) < 3 || distinct(ps, point_D) < 3) return OK;
+  return f->runs >= 2 * P && distinct(ps, point_N) >= 3 && distinct(ps, point_D) >= 3;
+}
+
+int surface_refit(SurfaceFit *f, const Surface *start, const Points *ps, int resamples, Err *e) {
+  Sample s;
+  if (!surface_begin(f, ps, resamples, e)) return OK;
+  if (sample_make(&s, ps, true, e)) return e->code;
+  double t[P] = {log(fmax(start->A, DBL_MIN)), log(fmax(start->B, DBL_MIN)), log(fmax(start->E, DBL_MIN)), start->alpha,
+                 start->beta};
+  to_centred(t, &s);
+  f->objective = minimise(&s, t, &f->gradient) * DELTA * s.total;
+  f->ok = f->gradient <= CONVERGED;
+  f->s = to_surface(t, &s);
+  if (f->ok) surface_bootstrap(f, &s, ps, t, resamples, e);
+  free(s.x);
+  return e->code;
+}
+
+int surface_fit(SurfaceFit *f, const Points *ps, int resamples, Err *e) {
+  if (!surface_begin(f, ps, resamples, e)) return OK;
   Sample s;
   End best;
   if (sample_make(&s, ps, true, e)) return e->code;

@@ -192,6 +192,35 @@ static int excluded_write(const StudyFit *s, const char *dir, Err *e) {
   return out_commit(&o, e);
 }
 
+static void selftest_write(FILE *f, const SelfTest *t, const Convention *cv) {
+  if (!t->draws) return;
+  for (int i = 0; i < t->rows; i++) {
+    const SelfTestRow *r = &t->row[i];
+    char name[80];
+    snprintf(name, sizeof name, "selftest_bias_%s", r->quantity);
+    csv_row(f, r->approach, cv, name, r->bias);
+    snprintf(name, sizeof name, "selftest_coverage_%s", r->quantity);
+    csv_row(f, r->approach, cv, name, r->coverage);
+  }
+  csv_plain(f, "data", cv, "selftest_draws", t->draws);
+  csv_plain(f, "data", cv, "selftest_run_sd", t->run_sd);
+  csv_plain(f, "data", cv, "selftest_cell_sd", t->cell_sd);
+  csv_plain(f, "data", cv, "surface_residual_sd", t->surface_sd);
+}
+
+bool study_floors(const StudyFit *s, Floors *f) {
+  const Record *first = NULL;
+  for (int i = 0; i < s->a[0].points.n; i++) {
+    const Point *p = &s->a[0].points.p[i];
+    if (!p->used) continue;
+    if (!first) first = p->run;
+    if (!(p->run->floor_nats == first->floor_nats && p->run->val_floor == first->val_floor)) return false;
+  }
+  if (!first) return false;
+  *f = (Floors){first->floor_nats, first->val_floor};
+  return true;
+}
+
 int study_write(const StudyFit *s, const char *dir, Err *e) {
   char path[1024];
   OutFile o;
@@ -206,9 +235,15 @@ int study_write(const StudyFit *s, const char *dir, Err *e) {
     iso_write(o.f, &a->iso);
     surface_write(o.f, a, a->iso.cv);
   }
+  selftest_write(o.f, &s->selftest, s->a[0].iso.cv);
   const Points *ps = &s->a[0].points;
   csv_plain(o.f, "data", s->a[0].iso.cv, "seed_sd", ps->seed_sd);
   csv_plain(o.f, "data", s->a[0].iso.cv, "seed_cells", ps->seed_cells);
+  Floors floors;
+  if (study_floors(s, &floors)) {
+    csv_plain(o.f, "data", s->a[0].iso.cv, "floor_nats", floors.source);
+    csv_plain(o.f, "data", s->a[0].iso.cv, "val_floor", floors.held_out);
+  }
   if (out_commit(&o, e)) return e->code;
   return budgets_write(s, dir, e) || conventions_write(s, dir, e) ? e->code : excluded_write(s, dir, e);
 }

@@ -139,65 +139,6 @@ static void put_summary(FILE *f, const StudyFit *s) {
   fputs("</p>\n", f);
 }
 
-// ---- Figures --------------------------------------------------------------------------------------------
-
-static int run_marks(const Analysis *a, Mark *m) {
-  int n = 0;
-  for (int i = 0; i < a->points.n; i++) {
-    const Point *p = &a->points.p[i];
-    if (!p->used || p->budget < 0) continue;
-    Mark *k = &m[n++];
-    *k = (Mark){.x = p->N, .y = p->L};
-    snprintf(k->link, sizeof k->link, "run-%s", p->run->id);
-    snprintf(k->text, sizeof k->text,
-             "run %s\n%s FLOPs, %s parameters, %s tokens\n%d wide, %d layers, seed %d\nloss %.4f%s", p->run->id,
-             text_budget(a->points.budget[p->budget]), text_count(p->N), text_count(p->D), p->run->cfg.d_model,
-             p->run->cfg.n_layers, p->run->cfg.seed, p->L, p->repeats ? "\nover one epoch" : "");
-  }
-  return n;
-}
-
-static int vertex_marks(const Analysis *a, Mark *m, bool params) {
-  int n = 0;
-  for (int i = 0; i < a->iso.n; i++) {
-    const Valley *v = &a->iso.v[i];
-    const Interval *q = params ? &v->n_opt : &v->d_opt;
-    if (isnan(q->value)) continue;
-    Mark *k = &m[n++];
-    *k = (Mark){.x = v->C, .y = q->value};
-    snprintf(k->link, sizeof k->link, "budget-%d", i);
-    snprintf(k->text, sizeof k->text, "%s FLOPs: %s %s\n10-90 %%: %s to %s%s%s", text_budget(v->budget),
-             text_count(q->value), params ? "parameters" : "tokens", text_count(q->p10), text_count(q->p90),
-             v->flag ? "\nleft out: " : "", valley_flag_text[v->flag]);
-  }
-  return n;
-}
-
-static int put_figures(FILE *f, const StudyFit *s, const char *dir, const Panel *p, Err *e) {
-  const Analysis *a = &s->a[0];
-  Mark *m = mem_new((size_t)(a->points.n + MAX_VALLEYS) * sizeof(Mark), "points of the figures", e);
-  if (!m) return e->code;
-  fputs("<figure id=\"fig3\">\n", f);
-  if (figures_inline(f, dir, &p[PANEL_VALLEYS], a->iso.n, m, run_marks(a, m), e)) goto done;
-  fputs("<div class=\"pair\">\n", f);
-  for (int j = 0; j < 2; j++)
-    if (figures_inline(f, dir, &p[j ? PANEL_TOKENS : PANEL_PARAMS], a->iso.n, m, vertex_marks(a, m, !j), e)) goto done;
-  fputs("</div>\n<figcaption>Above: final held-out loss against model size; each colour is one compute budget in "
-        "training FLOPs, each point one run (open: more than one "
-        "epoch of the corpus; hover for its name, click for its row), each curve a parabola in log N, each star its "
-        "minimum with its 10–90 % interval (white star: flagged, "
-        "left out). Below: the minima against compute, with the power law through them, its 10–90 % band, and its "
-        "continuation to ten times the largest budget (dashed); dotted: the "
-        "paper’s slope. Files: <a href=\"figures/fig3.svg\">svg</a>, <a href=\"figures/fig3.png\">png</a>, data: <a "
-        "href=\"figures/fig3_points.csv\">points</a>, "
-        "<a href=\"figures/fig3_curves.csv\">curves</a>, <a href=\"figures/fig3_vertices.csv\">minima</a>, <a "
-        "href=\"figures/fig3_laws.csv\">laws</a>.</figcaption>\n</figure>\n",
-        f);
-done:
-  free(m);
-  return e->code;
-}
-
 // ---- Tables ---------------------------------------------------------------------------------------------
 
 static void put_exponents(FILE *f, const StudyFit *s) {
@@ -232,6 +173,59 @@ static void put_exponents(FILE *f, const StudyFit *s) {
   fputs("<tr class=\"off\"><td class=\"l\"></td><td class=\"l\">Kaplan et al. "
         "2020</td><td>.73</td><td></td><td>.27</td><td></td></tr>\n</tbody></table></div>\n",
         f);
+}
+
+static void put_selftest(FILE *f, const SelfTest *t) {
+  const SelfTestRow *a = selftest_row(t, "2", "a");
+  if (!a) return;
+  fprintf(
+      f,
+      "<p>Can these intervals be trusted? %d studies were drawn from the fitted surface, on the same runs, with the "
+      "noise of these (sd %.4f nats of a run, %.4f shared by the runs of a cell), and fitted in the same way. ",
+      t->draws, t->run_sd, t->cell_sd);
+  if (a->draws)
+    fprintf(f,
+            "Approach 2 was off by %+.3f in a on average, and its 80 %% interval held the true a in %.0f %% of them "
+            "(%.0f to %.0f %% with the draws’ own uncertainty). ",
+            a->bias.value, 100 * a->coverage.value, 100 * a->coverage.p10, 100 * a->coverage.p90);
+  if (selftest_misfit(t))
+    fprintf(f,
+            "The runs scatter about the surface by %.4f nats, beyond that noise: the surface does not quite have their "
+            "shape, and what that does to Approach 3 is not in this test. ",
+            t->surface_sd);
+  fputs(
+      "Approach 1 is left out of this test: it reads whole training curves, and a surface of final losses has none to "
+      "draw from.</p>\n"
+      "<div class=\"scroll\"><table id=\"selftest\"><caption>Self-test. Error: estimate minus truth, or the logarithm "
+      "of their ratio for N<sub>opt</sub>, E, A, B and G; mean, and 10th and 90th percentile. Coverage: how often the "
+      "10–90 % interval (200 resamples) holds the truth; 80 % is honest. Draws: those that gave an "
+      "estimate.</caption><thead><tr><th class=\"l\">Approach</th><th class=\"l\">quantity</th><th>true</th><th>mean "
+      "error</th><th>10–90 %</th><th>coverage</th><th>± of it</th><th>draws</th></tr></thead><tbody>\n",
+      f);
+  for (int i = 0; i < t->rows; i++) {
+    const SelfTestRow *r = &t->row[i];
+    if (!r->draws) continue;
+    fprintf(f,
+            "<tr><td class=\"l\">%s</td><td class=\"l\">%s</td><td>%.4g</td><td>%+.4f</td><td>%+.4f to "
+            "%+.4f</td><td><b>%.0f %%</b></td><td>%.0f to %.0f %%</td><td>%d</td></tr>\n",
+            r->approach, r->quantity, r->truth, r->bias.value, r->bias.p10, r->bias.p90, 100 * r->coverage.value,
+            100 * r->coverage.p10, 100 * r->coverage.p90, r->draws);
+  }
+  fputs("</tbody></table></div>\n", f);
+}
+
+// On a corpus whose source is known E has a true value.
+static void put_floor(FILE *f, const StudyFit *s) {
+  Floors floors;
+  if (!s->a[0].surface.ok || !study_floors(s, &floors)) return;
+  Interval E = surface_interval(&s->a[0].surface, surface_quantities[0].of);
+  fprintf(
+      f,
+      "<p id=\"floor\">The source of this corpus is known, so E has a true value. Its entropy is %.4f nats per token, "
+      "and the held-out text, on which losses are measured, costs %.4f under the source itself. The fitted E is "
+      "<b>%.4f</b> (10–90 %%: %.4f to %.4f), %+.4f from the latter%s.</p>\n",
+      floors.source, floors.held_out, E.value, E.p10, E.p90, E.value - floors.held_out,
+      E.p10 <= floors.held_out && floors.held_out <= E.p90 ? ": the interval holds it" : ", outside the interval");
 }
 
 static void put_surface(FILE *f, const Analysis *a) {
@@ -436,12 +430,14 @@ static int page_write(const StudyFit *s, const char *dir, const Panel *panels, E
   if (out_open(&o, path, e)) return e->code;
   put_head(o.f, s->a[0].iso.n);
   put_summary(o.f, s);
-  if (s->a[0].points.n_budgets && put_figures(o.f, s, dir, panels, e)) {
+  if (report_figures(o.f, s, dir, panels, e)) {
     out_abort(&o);
     return e->code;
   }
   put_exponents(o.f, s);
+  put_selftest(o.f, &s->selftest);
   put_surface(o.f, &s->a[0]);
+  put_floor(o.f, s);
   put_budgets(o.f, &s->a[0]);
   put_excluded(o.f, s);
   if (s->imported) {
@@ -466,24 +462,24 @@ static int report_fitted(const StudyFit *s, const char *dir, FILE *summary, Err 
   return OK;
 }
 
-int report_study(const char *dir, FILE *summary, Err *e) {
+int report_study(const char *dir, int draws, FILE *summary, Err *e) {
   Records rs;
   StudyFit s;
   if (study_open(dir, &rs, &s, e)) return e->code;
-  report_fitted(&s, dir, summary, e);
+  if (!selftest_run(&s.selftest, &s.a[0], draws, e)) report_fitted(&s, dir, summary, e);
   study_free(&s);
   records_free(&rs);
   return e->code;
 }
 
-int fit_imported(const char *file, const char *dir, FILE *summary, Err *e) {
+int fit_imported(const char *file, const char *dir, int draws, FILE *summary, Err *e) {
   Records rs;
   Curves cs;
   StudyFit s;
   if (import_read(file, &rs, &cs, e)) return e->code;
   if (!study_fit(&s, &rs, &cs, e)) {
     s.imported = file;
-    report_fitted(&s, dir, summary, e);
+    if (!selftest_run(&s.selftest, &s.a[0], draws, e)) report_fitted(&s, dir, summary, e);
     study_free(&s);
   }
   records_free(&rs);

@@ -135,7 +135,7 @@ static void whole_way(void **state) {
   }
   assert_int_equal(out_commit(&o, &e), OK);
   snprintf(out, sizeof out, "%s/out", dir);
-  if (fit_imported(file, out, NULL, &e)) fail_msg("%s", e.msg);
+  if (fit_imported(file, out, 0, NULL, &e)) fail_msg("%s", e.msg);
   snprintf(path, sizeof path, "%s/fits.csv", out);
   assert_int_equal(file_read(path, &text, &len, &e), OK);
   const char *alpha = strstr(text, "\n3,total/exact,alpha,"), *a = strstr(text, "\n2,total/exact,a,");

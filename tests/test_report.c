@@ -74,7 +74,7 @@ static double number_after(const char *text, const char *key) {
 static void fits_csv_holds_the_laws(void **state) {
   (void)state;
   Err e;
-  assert_int_equal(fit_study(dir, NULL, &e), OK);
+  assert_int_equal(fit_study(dir, 0, NULL, &e), OK);
   char *text = slurp("fits.csv");
   assert_true(!strncmp(text, "approach,convention,quantity,value,p10,p90\n", 43));
   assert_near(number_after(text, "\n2,total/exact,a,"), .5, 1e-9);
@@ -90,7 +90,7 @@ static void fits_csv_holds_the_laws(void **state) {
 static void page_is_whole_and_offline(void **state) {
   (void)state;
   Err e;
-  if (report_study(dir, NULL, &e)) fail_msg("%s", e.msg);
+  if (report_study(dir, 0, NULL, &e)) fail_msg("%s", e.msg);
   char *page = slurp("report.html");
   assert_non_null(strstr(page, "C<sup>0.500</sup>"));
   assert_non_null(strstr(page, "loss &lt;nan&gt; &amp; gone"));
@@ -99,7 +99,7 @@ static void page_is_whole_and_offline(void **state) {
   assert_null(strstr(page, "http"));
   assert_null(strstr(page, "<script"));
   assert_null(strstr(page, "<img"));
-  // 34 points and 2 x 5 minima, each a link to a row that exists.
+  // In Fig 3 34 points and 2 x 5 minima, in Fig 4 34 points twice each a link to a row that exists.
   int marks = 0;
   for (char *s = page; (s = strstr(s, "<a href=\"#")) != NULL;) {
     char want[96];
@@ -109,7 +109,7 @@ static void page_is_whole_and_offline(void **state) {
     assert_non_null(strstr(page, want));
     marks += !strncmp(s + len, "\"><circle", 9);
   }
-  assert_int_equal(marks, 34 + 10);
+  assert_int_equal(marks, 34 + 10 + 2 * 34);
   // No id twice.
   for (char *s = page; (s = strstr(s, " id=")) != NULL; s += 5) {
     char id[96];
@@ -132,9 +132,9 @@ static void same_bytes_again(void **state) {
                                       "tables/budgets.csv"};
   char *before[5];
   Err e;
-  assert_int_equal(report_study(dir, NULL, &e), OK);
+  assert_int_equal(report_study(dir, 0, NULL, &e), OK);
   for (int i = 0; i < 5; i++) before[i] = slurp(files[i]);
-  assert_int_equal(report_study(dir, NULL, &e), OK);
+  assert_int_equal(report_study(dir, 0, NULL, &e), OK);
   for (int i = 0; i < 5; i++) {
     char *after = slurp(files[i]);
     assert_string_equal(before[i], after);
@@ -146,7 +146,7 @@ static void same_bytes_again(void **state) {
 static void marks_lie_on_points(void **state) {
   (void)state;
   Err e;
-  assert_int_equal(report_study(dir, NULL, &e), OK);
+  assert_int_equal(report_study(dir, 0, NULL, &e), OK);
   char *svg = slurp("figures/fig3_valleys.svg"), *page = slurp("report.html");
   int found = 0;
   for (char *s = page; (s = strstr(s, "class=\"mark\"")) != NULL && found < 34; s++) {
@@ -171,7 +171,7 @@ static void missing_gnuplot_is_one_line(void **state) {
   snprintf(fits, sizeof fits, "%s/fits.csv", dir);
   unlink(fits);
   setenv("PATH", "/nonexistent", 1);
-  int code = report_study(dir, NULL, &e);
+  int code = report_study(dir, 0, NULL, &e);
   setenv("PATH", path, 1);
   free(path);
   assert_int_equal(code, E_IO);
@@ -209,20 +209,20 @@ static void bad_records_are_named(void **state) {
   char *text = NULL;
   size_t len;
   FILE *f = open_memstream(&text, &len);
-  assert_int_equal(fit_study(dir, f, &e), OK);
+  assert_int_equal(fit_study(dir, 0, f, &e), OK);
   fclose(f);
   assert_non_null(strstr(text, "damaged/run.ini"));
   assert_non_null(strstr(text, "C^0.500"));
   free(text);
   unlink(path);
 
-  assert_int_equal(fit_study("/nonexistent", NULL, &e), E_RECORD);
+  assert_int_equal(fit_study("/nonexistent", 0, NULL, &e), E_RECORD);
   assert_non_null(strstr(e.msg, "/nonexistent"));
   snprintf(path, sizeof path, "%s/empty", dir);
   char runs[300];
   snprintf(runs, sizeof runs, "%s/runs", path);
   assert_int_equal(dir_make(runs, &e), OK);
-  assert_int_equal(fit_study(path, NULL, &e), E_RECORD);
+  assert_int_equal(fit_study(path, 0, NULL, &e), E_RECORD);
   assert_non_null(strstr(e.msg, "no run record"));
 }
 
@@ -234,13 +234,98 @@ static void one_run_is_reported(void **state) {
   snprintf(part, sizeof part, "%s/part", dir);
   snprintf(command, sizeof command, "mkdir -p %s/runs && cp -r %s/runs/0000000000000000 %s/runs/", part, dir, part);
   assert_int_equal(system(command), 0);
-  if (report_study(part, NULL, &e)) fail_msg("%s", e.msg);
+  if (report_study(part, 0, NULL, &e)) fail_msg("%s", e.msg);
   strcpy(whole, dir), strcat(dir, "/part");
   char *page = slurp("report.html");
   strcpy(dir, whole);
   assert_non_null(strstr(page, "No power law yet"));
   assert_non_null(strstr(page, "too few sizes"));
   free(page);
+}
+
+// Losses and training curves of a known surface, on a corpus whose floor is known.
+static const Surface toy = {1.2, 30, 50, .35, .33};
+static void write_curves(const char *where) {
+  Err e;
+  OutFile o;
+  for (int i = 0; i < 35; i++) {
+    Record r = {0};
+    config_defaults(&r.cfg);
+    double C = 1e11 * pow(4, i / 7), N = .08 * sqrt(C) * exp(log(4) * (i % 7 - 3) / 3);
+    r.cfg.budget = C, r.cfg.batch_tokens = 256;
+    r.params = (Params){.total = N, .nonemb = N};
+    r.flops_per_token = (Flops){6 * N, 6 * N, 6 * N, 6 * N};
+    r.tokens = C / (6 * N), r.epochs = .1;
+    r.val_loss = surface_at(&toy, N, r.tokens) + .002 * rng_normal(7, (uint64_t)i);
+    r.val_loss_se = r.train_loss = .001, r.val_floor = 1.21, r.floor_nats = 1.2;
+    strcpy(r.status, "finished"), strcpy(r.corpus_name, "synthetic");
+    snprintf(r.id, sizeof r.id, "%016x", (unsigned)i);
+    char path[256];
+    snprintf(path, sizeof path, "%s/runs/%s/run.ini", where, r.id);
+    *strrchr(path, '/') = 0;
+    assert_int_equal(dir_make(path, &e), OK);
+    strcat(path, "/run.ini");
+    assert_int_equal(record_write(path, &r, &e), OK);
+    strcpy(strrchr(path, '/'), "/curve.tsv");
+    assert_int_equal(out_open(&o, path, &e), OK);
+    fputs("step\ttokens\tflops\tlr\ttrain_loss\tval_loss\n", o.f);
+    for (int k = 1; k <= 100; k++) {
+      double D = r.tokens * k / 100;
+      fprintf(o.f, "%d\t%.17g\t%.17g\t0\t%.17g\t\n", k, D, 6 * N * D, surface_at(&toy, N, D) + .05 * (1 - k / 100.));
+    }
+    assert_int_equal(out_commit(&o, &e), OK);
+  }
+}
+
+static void curves_surface_floor_and_selftest_are_shown(void **state) {
+  (void)state;
+  Err e;
+  char whole[64], made[64];
+  strcpy(whole, dir);
+  snprintf(made, sizeof made, "%s/made", whole);
+  write_curves(made);
+  if (report_study(made, 5, NULL, &e)) fail_msg("%s", e.msg);
+  strcpy(dir, made);
+  char *page = slurp("report.html"), *fits = slurp("fits.csv"), *lines = slurp("figures/fig4_contours.csv"),
+       *envelope = slurp("figures/fig2_envelope.csv");
+  strcpy(dir, whole);
+  for (const char *const *id = (const char *const[]){"fig2", "fig3", "fig4", "selftest", "floor", NULL}; *id; id++) {
+    char want[32];
+    snprintf(want, sizeof want, " id=\"%s\"", *id);
+    if (!strstr(page, want)) fail_msg("not on the page: %s", want);
+  }
+  assert_non_null(strstr(page, "entropy is 1.2000 nats"));
+  assert_null(strstr(page, "rgb("));
+  assert_near(number_after(fits, "\ndata,total/exact,val_floor,"), 1.21, 0);
+  assert_near(number_after(fits, "\ndata,total/exact,selftest_draws,"), 5, 0);
+  double covered = number_after(fits, "\n2,total/exact,selftest_coverage_a,");
+  assert_true(covered >= 0 && covered <= 1 && fabs(covered * 5 - round(covered * 5)) < 1e-9);
+  // A contour is a line of equal loss: of the fitted surface, at C = 6ND.
+  Surface s = {number_after(fits, "\n3,total/exact,E,"), number_after(fits, "\n3,total/exact,A,"),
+               number_after(fits, "\n3,total/exact,B,"), number_after(fits, "\n3,total/exact,alpha,"),
+               number_after(fits, "\n3,total/exact,beta,")};
+  int n = 0, used = 0;
+  for (char *at = strchr(lines, '\n'); at; at = strchr(at + 1, '\n')) {
+    double L, N, C;
+    if (sscanf(at + 1, "%lf,%lf,%lf", &L, &N, &C) == 3 && at[1] != '\n')
+      assert_near(surface_at(&s, N, C / (6 * N)), L, 1e-6), n++;
+  }
+  assert_true(n > 300);
+  for (char *at = strchr(envelope, '\n'); at; at = strchr(at + 1, '\n')) {
+    int yes;
+    if (sscanf(at + 1, "%*f,%*f,%*f,%*f,%*[^,],%d", &yes) == 1) used += yes;
+  }
+  assert_near(number_after(fits, "\n1,total/exact,points_used,"), used, 0);
+  free(page), free(fits), free(lines), free(envelope);
+}
+
+static void draws_are_checked(void **state) {
+  (void)state;
+  char *bad[] = {"fit", "--selftest", "many", dir}, *few[] = {"fit", "--selftest", "-1", dir},
+       *end[] = {"fit", dir, "--selftest"};
+  assert_int_equal(fit_main(4, bad), E_USAGE);
+  assert_int_equal(fit_main(4, few), E_USAGE);
+  assert_int_equal(fit_main(3, end), E_USAGE);
 }
 
 int main(void) {
@@ -253,6 +338,8 @@ int main(void) {
       cmocka_unit_test(broken_script_is_named),
       cmocka_unit_test(bad_records_are_named),
       cmocka_unit_test(one_run_is_reported),
+      cmocka_unit_test(curves_surface_floor_and_selftest_are_shown),
+      cmocka_unit_test(draws_are_checked),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -207,6 +207,125 @@ static void runs_are_moved_along_the_surface(void **state) {
   }
 }
 
+// An analysis as a study has it, of the toy surface on the grid.
+static Analysis *analysed(Point p[N], double noise) {
+  Err e;
+  double C[BUDGETS];
+  Analysis *a = calloc(1, sizeof *a);
+  grid(p, &a->points, &toy, 1e11, .06, 0, noise);
+  for (int i = 0; i < BUDGETS; i++) C[i] = a->points.budget[i];
+  assert_int_equal(surface_fit(&a->surface, &a->points, 0, &e), OK);
+  assert_int_equal(iso_fit(&a->iso, &a->points, conventions, 0, &e), OK);
+  assert_int_equal(frontier_fit(&a->frontier, &a->surface, &a->points, BUDGETS, C, &e), OK);
+  return a;
+}
+
+static SelfTest *tested(const Analysis *a, int draws) {
+  Err e;
+  SelfTest *t = malloc(sizeof *t);
+  assert_int_equal(selftest_run(t, a, draws, &e), OK);
+  assert_int_equal(t->draws, draws);
+  return t;
+}
+
+// Without noise every draw is the surface itself: Approach 3 is exact, and the parabola is off by what it is off on
+// noise-free losses, which its own fit to them says.
+static void selftest_without_noise(void **state) {
+  (void)state;
+  Point p[N];
+  Analysis *a = analysed(p, 0);
+  a->points.seed_cells = 1, a->points.seed_sd = 0;
+  for (int i = 0; i < BUDGETS; i++) a->iso.v[i].q.rss = 0;
+  SelfTest *t = tested(a, 20);
+  assert_near(selftest_row(t, "3", "a")->bias.value, 0, 1e-6);
+  assert_near(selftest_row(t, "3", "E")->bias.value, 0, 1e-6);
+  const SelfTestRow *law = selftest_row(t, "2", "a");
+  assert_near(law->truth, surface_a(&toy), 1e-6);  // C = 6ND
+  assert_near(law->bias.value, a->iso.n_law.exponent.value - surface_a(&toy), 1e-6);
+  for (int i = 0; i < BUDGETS; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "N_opt@%s", text_budget(a->points.budget[i]));
+    const SelfTestRow *r = selftest_row(t, "2", name);
+    assert_near(r->bias.value, log(a->iso.v[i].n_opt.value / a->frontier.N[i].value), 1e-5);
+    assert_true(fabs(r->bias.value) > 1e-3);  // alpha != beta: a known bias, which must not be lost
+  }
+  assert_null(selftest_row(t, "1", "a"));
+  free(t), free(a);
+}
+
+// With noise: errors scale with it, the mean error is small beside them, and about 80 % of the intervals hold the
+// truth. 200 draws: binomial sd .028; four of them, and .05 for what 200 resamples of 42 runs leave.
+static void selftest_with_noise(void **state) {
+  (void)state;
+  Point p[N];
+  Analysis *a = analysed(p, 0);
+  SelfTest *t[2];
+  for (int i = 0; i < 2; i++) {
+    a->points.seed_cells = 1, a->points.seed_sd = .002 * (i + 1);
+    t[i] = tested(a, 200);
+    assert_near(t[i]->run_sd, .002 * (i + 1), 1e-12);
+  }
+  for (int i = 0; i < 2; i++) {
+    const char *approach = i ? "3-frontier" : "2";
+    const SelfTestRow *q = selftest_row(t[0], approach, "a"), *r = selftest_row(t[1], approach, "a");
+    double width = q->bias.p90 - q->bias.p10;
+    assert_true(width > .004);
+    // A quantile of 200 has a relative error of about .1.
+    assert_near((r->bias.p90 - r->bias.p10) / width, 2, .5);
+    assert_true(q->draws == 200);
+    assert_near(q->coverage.value, .8, 4 * .028 + .05);
+    assert_true(q->coverage.p10 < q->coverage.value && q->coverage.value < q->coverage.p90);
+  }
+  // Mean of 200 errors, each of a standard deviation of width / 2.56.
+  const SelfTestRow *r = selftest_row(t[0], "3", "a");
+  assert_near(r->bias.value, 0, 4 * (r->bias.p90 - r->bias.p10) / 2.56 / sqrt(200));
+  free(t[0]), free(t[1]), free(a);
+}
+
+// The runs of a cell share their part of the noise: with eight seeds a cell and no noise of their own the fits are as
+// uncertain as with one, and intervals by run, which take seeds for independent, are too narrow.
+static void selftest_cells_share(void **state) {
+  (void)state;
+  enum { SEEDS = 8 };
+  static Record record[SEEDS * N];
+  static Point many[SEEDS * N];
+  Point p[N];
+  Analysis *a = analysed(p, 0);
+  const double sd = .004;
+  for (int i = 0; i < SEEDS * N; i++) many[i] = p[i / SEEDS], many[i].run = &record[i];
+  a->points.p = many, a->points.n = SEEDS * N, a->points.seed_cells = N, a->points.seed_sd = 0,
+  a->surface.runs *= SEEDS;
+  int freedom = 0;
+  Err e;
+  assert_int_equal(iso_fit(&a->iso, &a->points, conventions, 0, &e), OK);
+  for (int i = 0; i < BUDGETS; i++) freedom += a->iso.v[i].runs - 3;
+  for (int i = 0; i < BUDGETS; i++) a->iso.v[i].q.rss = sd * sd * freedom / BUDGETS;
+  SelfTest *t = tested(a, 60);
+  assert_near(t->cell_sd, sd, 1e-12);
+  assert_true(t->run_sd == 0);
+  // Binomial sd .05 at 60 draws. An interval narrower by sqrt(8) holds the truth in erf-like .35 of the draws.
+  assert_true(selftest_row(t, "2", "a")->coverage.value < .8 - 4 * .05);
+  free(t), free(a);
+}
+
+static void selftest_threads_do_not_matter(void **state) {
+  (void)state;
+  Point p[N];
+  Analysis *a = analysed(p, .004);
+  omp_set_num_threads(1);
+  SelfTest *one = tested(a, 7);
+  for (int threads = 2; threads <= 3; threads++) {
+    omp_set_num_threads(threads);
+    SelfTest *t = tested(a, 7);
+    for (int i = 0; i < t->rows; i++) {
+      assert_memory_equal(&t->row[i].bias, &one->row[i].bias, sizeof(Interval));
+      assert_memory_equal(&t->row[i].coverage, &one->row[i].coverage, sizeof(Interval));
+    }
+    free(t);
+  }
+  free(one), free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(noise_free_is_recovered),
@@ -216,6 +335,10 @@ int main(void) {
       cmocka_unit_test(frontier_is_the_formula_for_6nd),
       cmocka_unit_test(frontier_follows_the_cost),
       cmocka_unit_test(runs_are_moved_along_the_surface),
+      cmocka_unit_test(selftest_without_noise),
+      cmocka_unit_test(selftest_with_noise),
+      cmocka_unit_test(selftest_cells_share),
+      cmocka_unit_test(selftest_threads_do_not_matter),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,178 @@
+// fit_selftest.c: do the estimators find a law that is known, on this study's own grid, with this study's own noise?
+//
+// In: an analysis: its runs (N, D, C and which are seeds of one cell), its fitted surface and its noise. Out: for every
+// estimate its mean error and how often its 10-90 % interval holds the true value, over losses drawn from that surface.
+// Noise has two parts, as the study's has: what a run adds (the pooled sd between seeds) and what the runs of a cell
+// share (the rest of the residuals about the parabolas). The truth is what the surface says: its exponents, its optima
+// at the budgets under the study's own cost of a token, the law through them. Approach 1 is left out: it reads whole
+// training curves, and a surface of final losses has none to draw from. The surface is refitted from the true
+// parameters, not from 4,500 starts. The invariant: draw i depends on the analysis and i alone, so results are the same
+// for any number of threads. Reference: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 12 (coverage).
+#include "fit.h"
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double Z80 = 1.2815515655446004;  // 90th percentile of the normal distribution
+
+// ---- What is estimated, and what is true ------------------------------------------------------------------
+
+// Every estimate in the order of the rows. Of a fit with no such estimate: NaN.
+static int estimates(Interval *out, const IsoFit *iso, const Frontier *frontier, const SurfaceFit *surface) {
+  static const Interval none = {NAN, NAN, NAN};
+  int n = 0;
+  out[n++] = iso->law ? iso->n_law.exponent : none;
+  out[n++] = iso->law ? iso->d_law.exponent : none;
+  for (int i = 0; i < iso->n; i++) out[n++] = iso->v[i].flag == VALLEY_OK ? iso->v[i].n_opt : none;
+  out[n++] = frontier->law ? frontier->n_law.exponent : none;
+  out[n++] = frontier->law ? frontier->d_law.exponent : none;
+  for (int i = 0; i < SURFACE_QUANTITIES; i++)
+    out[n++] = surface->ok ? surface_interval(surface, surface_quantities[i].of) : none;
+  return n;
+}
+
+static void row(SelfTest *t, const char *approach, const char *quantity, const char *at, double truth, bool relative) {
+  SelfTestRow *r = &t->row[t->rows++];
+  assert(t->rows <= SELFTEST_ROWS);
+  *r = (SelfTestRow){.approach = approach, .truth = truth, .relative = relative};
+  snprintf(r->quantity, sizeof r->quantity, "%s%s%s", quantity, *at ? "@" : "", at);
+}
+
+// Sizes and the scale-like parameters are judged by their logarithm, exponents as they are.
+static void rows_make(SelfTest *t, const Analysis *a) {
+  const Frontier *f = &a->frontier;
+  row(t, "2", "a", "", f->law ? f->n_law.exponent.value : NAN, false);
+  row(t, "2", "b", "", f->law ? f->d_law.exponent.value : NAN, false);
+  for (int i = 0; i < a->iso.n; i++) {
+    double N, D;
+    bool found = surface_optimum(&a->surface.s, &f->cost, a->iso.v[i].C, &N, &D);
+    row(t, "2", "N_opt", text_budget(a->iso.v[i].budget), found ? N : NAN, true);
+  }
+  row(t, "3-frontier", "a", "", f->law ? f->n_law.exponent.value : NAN, false);
+  row(t, "3-frontier", "b", "", f->law ? f->d_law.exponent.value : NAN, false);
+  for (int i = 0; i < SURFACE_QUANTITIES; i++) {
+    const SurfaceQuantity *q = &surface_quantities[i];
+    row(t, "3", q->name, "", q->of(&a->surface.s), strlen(q->name) == 1 && strchr("EABG", *q->name));
+  }
+}
+
+// ---- Drawing a study --------------------------------------------------------------------------------------
+
+// The study's noise: residuals about the parabolas, and how much of them is between seeds of the same cell. Where there
+// are no parabolas, residuals about the surface; where there are, the surface leaves more when it does not fit, and
+// that is not noise: it is kept beside.
+static void noise_make(SelfTest *t, const Analysis *a) {
+  double rss = 0, about = 0;
+  int freedom = 0;
+  for (int i = 0; i < a->points.n; i++) {
+    const Point *p = &a->points.p[i];
+    if (p->used) about += pow(p->L - surface_at(&a->surface.s, p->N, p->D), 2);
+  }
+  t->surface_sd = sqrt(about / (a->surface.runs - 5));  // five parameters have taken their share
+  for (int i = 0; i < a->iso.n; i++)
+    if (a->iso.v[i].flag != VALLEY_FEW) rss += a->iso.v[i].q.rss, freedom += a->iso.v[i].runs - 3;
+  double sd = freedom ? sqrt(rss / freedom) : t->surface_sd;
+  t->run_sd = a->points.seed_cells ? a->points.seed_sd : sd;
+  t->cell_sd = sqrt(fmax(0, sd * sd - t->run_sd * t->run_sd));
+}
+
+static void losses_draw(Points *ps, const SelfTest *t, const Surface *truth, int draw) {
+  uint64_t seed = rng_u64(0x73656c6674657374u, (uint64_t)draw), runs = rng_u64(seed, 0), cells = rng_u64(seed, 1);
+  for (int i = 0, cell = 0; i < ps->n; i++) {
+    Point *p = &ps->p[i];
+    if (i && !point_same_cell(p, p - 1)) cell = i;
+    if (!p->used) continue;
+    p->L = surface_at(truth, p->N, p->D) + t->run_sd * rng_normal(runs, (uint64_t)i) +
+           t->cell_sd * rng_normal(cells, (uint64_t)cell);
+    if (!(p->L > 0)) p->used = false;
+  }
+}
+
+typedef struct Work {
+  IsoFit iso;
+  Frontier frontier;
+  SurfaceFit surface;
+} Work;
+
+// All estimates of one drawn study.
+static int draw_fit(Interval *out, const SelfTest *t, const Analysis *a, int draw, Err *e) {
+  Points ps = a->points;
+  Work *w = mem_new(sizeof *w, "a drawn study", e);
+  ps.p = mem_new(sizeof(Point) * (size_t)(ps.n + 1), "points of a drawn study", e);
+  *e = (Err){.code = w && ps.p ? OK : E_MEMORY};
+  if (e->code) goto done;
+  memcpy(ps.p, a->points.p, sizeof(Point) * (size_t)ps.n);
+  losses_draw(&ps, t, &a->surface.s, draw);
+  if (surface_refit(&w->surface, &a->surface.s, &ps, SELFTEST_RESAMPLES, e) ||
+      frontier_fit(&w->frontier, &w->surface, &ps, a->frontier.n, a->frontier.C, e))
+    goto done;
+  if (a->levelled) points_to_level(&ps, &w->surface.s);
+  if (iso_fit(&w->iso, &ps, a->iso.cv, SELFTEST_RESAMPLES, e)) goto done;
+  estimates(out, &w->iso, &w->frontier, &w->surface);
+done:
+  free(ps.p);
+  free(w);
+  return e->code;
+}
+
+// ---- Bias and coverage ------------------------------------------------------------------------------------
+
+// Wilson's interval of a share of n at 80 %: holds at 0 and 1, too.
+static Interval share(int hits, int n) {
+  if (!n) return (Interval){NAN, NAN, NAN};
+  double p = (double)hits / n, z2 = Z80 * Z80 / n;
+  double mid = (p + z2 / 2) / (1 + z2), half = sqrt(z2 * (p * (1 - p) + z2 / 4)) / (1 + z2);
+  return (Interval){p, mid - half, mid + half};
+}
+
+static void row_judge(SelfTestRow *r, const Interval *estimate, size_t stride, int draws, double *error) {
+  int hits = 0;
+  double sum = 0;
+  for (int i = 0; i < draws; i++) {
+    Interval x = estimate[(size_t)i * stride];
+    error[i] = NAN;
+    if (isnan(x.value) || isnan(x.p10) || isnan(r->truth)) continue;
+    error[i] = r->relative ? log(x.value / r->truth) : x.value - r->truth;
+    hits += x.p10 <= r->truth && r->truth <= x.p90;
+    sum += error[i];
+    r->draws++;
+  }
+  r->bias = bootstrap_interval(r->draws ? sum / r->draws : NAN, error, draws);
+  r->coverage = share(hits, r->draws);
+}
+
+int selftest_run(SelfTest *t, const Analysis *a, int draws, Err *e) {
+  assert(draws >= 0 && draws <= SELFTEST_MAX);
+  *t = (SelfTest){0};
+  *e = (Err){0};
+  if (!draws || !a->surface.ok || !a->frontier.ok) return OK;
+  noise_make(t, a);
+  rows_make(t, a);
+  Interval *estimate = mem_new(sizeof *estimate * (size_t)(draws * t->rows), "self-test", e);
+  double *error = mem_new(sizeof *error * (size_t)draws, "self-test", e);
+  *e = (Err){.code = estimate && error ? OK : E_MEMORY};
+#pragma omp parallel for schedule(dynamic, 1)
+  for (int i = 0; i < (e->code ? 0 : draws); i++) {
+    Err mine;
+    if (draw_fit(estimate + i * t->rows, t, a, i, &mine)) {
+#pragma omp critical
+      *e = mine;
+    }
+  }
+  if (!e->code) {
+    t->draws = draws;
+    for (int j = 0; j < t->rows; j++) row_judge(&t->row[j], estimate + j, (size_t)t->rows, draws, error);
+  }
+  free(estimate);
+  free(error);
+  return e->code;
+}
+
+const SelfTestRow *selftest_row(const SelfTest *t, const char *approach, const char *quantity) {
+  for (int i = 0; i < t->rows && t->draws; i++)
+    if (!strcmp(t->row[i].approach, approach) && !strcmp(t->row[i].quantity, quantity)) return &t->row[i];
+  return NULL;
+}
+
+bool selftest_misfit(const SelfTest *t) { return t->surface_sd > 1.5 * hypot(t->run_sd, t->cell_sd); }
