@@ -26,7 +26,7 @@ Flops shape_flops(const Config *c) {
 // Width and depth grow together: about 16 channels a layer (the paper's models have 64 to 128; here that would be one
 // layer everywhere), and two layers at least, because one cannot copy from its context (Olsson et al. 2022) and falls
 // off the curve: 0.1 nats at 4e11 FLOPs. From 40 on, a width between two depths has both, so that neither width nor
-// depth ever falls along the family and N grows by 1.15 to 1.5 a step. Heads are about 16 wide, two at least, an even
+// depth ever falls along the family and N grows by 1.15 to 1.7 a step. Heads are about 16 wide, two at least, an even
 // divisor of the width.
 bool shape_family(int i, Config *c) {
   for (int d = 8; d <= 1024; d += d < 40 ? 4 : d < 96 ? 8 : d < 192 ? 16 : d < 384 ? 32 : 64) {

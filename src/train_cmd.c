@@ -45,6 +45,12 @@ typedef struct Args {
   const char *sets[64];
 } Args;
 
+static bool number(const char *text, double lo, double hi, double *x) {
+  char *end;
+  *x = strtod(text, &end);
+  return end != text && *end == 0 && *x >= lo && *x <= hi;
+}
+
 // Returns OK, E_USAGE (message in e) or -1 when help was asked for.
 static int args_parse(int argc, char **argv, Args *a, Err *e) {
   static const struct option longs[] = {{"out", 1, 0, 'o'},
@@ -60,21 +66,26 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
                                         {0}};
   *a = (Args){.help = a->help, .fd = -1, .bytes = 500, .seed = 1, .temperature = 0.8, .prompt = "The "};
   optind = 1;
-  for (int c; (c = getopt_long(argc, argv, "+h", longs, NULL)) != -1;) switch (c) {
+  opterr = 0;  // one line, and it is ours
+  bool good = true;
+  double x = 0;
+  for (int c; good && (c = getopt_long(argc, argv, "+h", longs, NULL)) != -1;) switch (c) {
       case 'o': a->out = optarg; break;
       case 'c': a->config = optarg; break;
       case 's':
         if (a->n_sets == 64) return fail(e, E_USAGE, "more than 64 --set");
         a->sets[a->n_sets++] = optarg;
         break;
-      case 'f': a->fd = atoi(optarg); break;
+      case 'f': good = number(optarg, 0, 1 << 20, &x), a->fd = (int)x; break;
       case 'p': a->prompt = optarg; break;
-      case 'n': a->bytes = atoi(optarg); break;
-      case 't': a->temperature = atof(optarg); break;
-      case 'r': a->seed = atoi(optarg); break;
+      case 'n': good = number(optarg, 0, 1 << 24, &x), a->bytes = (int)x; break;
+      case 't': good = number(optarg, 0, 100, &a->temperature); break;
+      case 'r': good = number(optarg, 0, 1 << 30, &x), a->seed = (int)x; break;
       case 'h': fputs(a->help, stdout); return -1;
-      default: return fail(e, E_USAGE, "%s: see `isoflop %s --help`", argv[0], argv[0]);
+      default:
+        return fail(e, E_USAGE, "%s: unknown option %s, or its value is missing: see --help", argv[0], argv[optind - 1]);
     }
+  if (!good) return fail(e, E_USAGE, "%s: '%s' is no number, or out of range: see --help", argv[0], optarg);
   if (optind < argc) return fail(e, E_USAGE, "%s: unexpected argument '%s': see --help", argv[0], argv[optind]);
   if (!a->out) return fail(e, E_USAGE, "%s: the run's folder is missing: see --help", argv[0]);
   return OK;

@@ -24,6 +24,8 @@ refused "unknown command" 2 "unknown command 'swep'" "$ISOFLOP" swep
 refused "unknown option" 2 "unknown option --wrokers" "$ISOFLOP" sweep --wrokers 2
 refused "option without its value" 2 "needs a value" "$ISOFLOP" plan --config
 refused "no output folder" 2 "out DIR is missing" "$ISOFLOP" sweep --config configs/smoke.ini
+refused "bytes that are no number" 2 "'many' is no number" "$ISOFLOP" sample --run "$T/x" --bytes many
+refused "unknown option of train" 2 "unknown option --ouy" "$ISOFLOP" train --ouy "$T/x"
 refused "workers that are no number" 2 "workers: expected a number" sweep --out "$T/x" --workers many
 refused "unexpected argument" 2 "unexpected argument 'smoke'" "$ISOFLOP" plan smoke
 
