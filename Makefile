@@ -10,7 +10,8 @@ CFLAGS  += -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -D_GNU_SOURCE -Ikernels -
 # OpenBLAS's OpenMP flavour by its folder: where the pthread flavour is installed too, Debian would link that one.
 BLAS    := $(wildcard /usr/lib/$(shell $(CC) -dumpmachine)/openblas-openmp)
 LDLIBS  += $(foreach d,$(BLAS),-L$d -Wl,-rpath,$d) -linih -ljansson -llbfgs -lz -lopenblas -lm
-VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+VERSION := 0.2
+COMMIT  := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
 
 ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
 ifeq ($(ARCH),x86_64)
@@ -28,13 +29,19 @@ TESTS   := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/test_*.c) tests/chec
 CORPUS  ?= english
 OUT     ?= out/sweep-$(basename $(notdir $(CORPUS)))
 
-.PHONY: all sweep report bench corpus corpus-english corpus-code check test test-neon asan ubsan cover tidy fmt clean help
+.PHONY: all sweep report bench corpus corpus-english corpus-code check test test-neon asan ubsan cover tidy fmt clean help FORCE
 all: $B/isoflop  ## build/isoflop
 
 $B/%.o: %.c Makefile
 	@mkdir -p $(@D); echo "  CC $<"
 	$Q$(CC) $(CFLAGS) $(FLAGS_$(call isa,$<)) -c $< -o $@
-$B/src/train.o: CFLAGS += -DISOFLOP_VERSION='"$(VERSION)"'
+# What a record says of its program: compiled anew when it changes.
+BUILT   := -DISOFLOP_VERSION='"$(VERSION)"' -DISOFLOP_COMMIT='"$(COMMIT)"' -DISOFLOP_FLAGS='"$(strip $(OPT) $(SAN))"'
+$B/src/train.o: CFLAGS += $(BUILT)
+$B/src/train.o: $B/built
+$B/built: FORCE
+	@mkdir -p $B; echo "$(BUILT)" | cmp -s - $@ || echo "$(BUILT)" >$@
+FORCE:
 $B/isoflop: $B/src/main.o $(SRC) $(KERN)
 	@echo "  LD $@"
 	$Q$(CC) $(CFLAGS) $^ $(LDLIBS) -o $@

@@ -55,7 +55,7 @@ int main(int argc, char **argv) {
   }
   const char *name = argc > 1 ? argv[1] : "";
   if (strcmp(name, "--version") == 0) {
-    printf("isoflop %s\nkernels %s\n", isoflop_version(), kernels_describe(kern));
+    printf("isoflop %s\ncommit %s\nkernels %s\n", isoflop_version(), isoflop_commit(), kernels_describe(kern));
     for (int i = 0; kernels_all[i]; i++)
       if (strcmp(kernels_all[i]->name, "openblas") == 0) printf("BLAS %s\n", kernels_describe(kernels_all[i]));
     return OK;

@@ -11,7 +11,10 @@ typedef struct Record {
   char reason[256];           // one line when not finished
   Config cfg;                 // resolved
   // provenance
-  char version[64], compiler[64], cpu[96], kernels[64], corpus_name[64], corpus_hash[17];
+  char version[64], commit[64];     // of the program; "-dirty" ends the commit of a tree that was changed
+  char compiler[64], libc[64];      // with its flags; of the machine that computed (libm's last bits are its own)
+  char cpu[96], kernels[64], corpus_name[64], corpus_hash[17];
+  char config_hash[17];             // of [model], [train], [eval] as resolved; with corpus_hash it determines the run
   int threads;
   double floor_nats;          // of the corpus; NaN unknown
   // result

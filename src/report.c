@@ -86,7 +86,7 @@ static void put_distinct(FILE *f, const Records *rs, GetText get) {
 }
 static const char *get_corpus(const Record *r) { return r->corpus_name; }
 static const char *get_hash(const Record *r) { return r->corpus_hash; }
-static const char *get_version(const Record *r) { return r->version; }
+static const char *get_commit(const Record *r) { return r->commit; }
 static const char *get_cpu(const Record *r) { return r->cpu; }
 static const char *get_kernels(const Record *r) { return r->kernels; }
 static const char *get_compiler(const Record *r) { return r->compiler; }
@@ -400,7 +400,7 @@ static void put_provenance(FILE *f, const StudyFit *s) {
     const char *name;
     GetText get;
   } rows[] = {{"corpus", get_corpus},   {"corpus hash", get_hash}, {"processor", get_cpu},
-              {"kernels", get_kernels}, {"program", get_version},  {"compiler", get_compiler}};
+              {"kernels", get_kernels}, {"commit", get_commit},  {"compiler", get_compiler}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     fprintf(f, "<dt>%s</dt><dd>", rows[i].name);
     put_distinct(f, s->records, rows[i].get);

@@ -6,6 +6,7 @@
 #include "train.h"
 #include "batch.h"
 #include "kernels.h"
+#include <gnu/libc-version.h>
 #include <math.h>
 #include <omp.h>
 #include <signal.h>
@@ -254,10 +255,20 @@ int train_run(const Config *cfg, const Corpus *corpus, const char *dir, Progress
 // ---- Provenance ---------------------------------------------------------------------------------------
 
 const char *isoflop_version(void) { return ISOFLOP_VERSION; }
+const char *isoflop_commit(void) { return ISOFLOP_COMMIT; }
+
+#ifdef __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
 
 void train_provenance(Record *r) {
   snprintf(r->version, sizeof r->version, "%s", isoflop_version());
-  snprintf(r->compiler, sizeof r->compiler, "%.63s", __VERSION__);
+  snprintf(r->commit, sizeof r->commit, "%s", isoflop_commit());
+  snprintf(r->compiler, sizeof r->compiler, "%.63s", COMPILER " " ISOFLOP_FLAGS);
+  snprintf(r->libc, sizeof r->libc, "glibc %.57s", gnu_get_libc_version());
+  config_run_id(&r->cfg, 0, r->config_hash);
   snprintf(r->kernels, sizeof r->kernels, "%s", kernels_describe(kern));
   snprintf(r->cpu, sizeof r->cpu, "unknown");
   r->threads = r->cfg.threads > 0 ? r->cfg.threads : omp_get_max_threads();

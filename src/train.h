@@ -25,7 +25,9 @@ int train_main(int argc, char **argv);
 int eval_main(int argc, char **argv);
 int sample_main(int argc, char **argv);
 
-// Who computes: for records and --version.
+// Who computes: for records and --version. train_provenance fills in the fields of r that tell of the program, the
+// machine and, from r->cfg, the configuration.
 const char *isoflop_version(void);
+const char *isoflop_commit(void);
 void train_provenance(Record *r);
 #endif

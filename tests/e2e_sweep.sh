@@ -42,6 +42,10 @@ OMP_NUM_THREADS=3 small --out "$T/two" --workers 2 >/dev/null 2>&1
 ok "2 workers: the same results" same_results "$T/one" "$T/two"
 ok "2 workers: the same models" same_models "$T/one" "$T/two"
 id=$(ls "$T/one/runs" | head -1)
+for key in version commit compiler libc cpu kernels run_threads corpus_name corpus_hash config_hash precision; do
+  ok "a record names its $key" grep -q "^$key = ." "$T/one/runs/$id/run.ini"
+done
+ok "a record's commit is the program's" grep -qxF "commit = $("$ISOFLOP" --version | sed -n 's/^commit //p')" "$T/one/runs/$id/run.ini"
 for threads in 2 3; do
   "$ISOFLOP" train --config "$T/one/runs/$id/cell.ini" --out "$T/t$threads" --set threads=$threads >/dev/null 2>&1
   ok "a cell trained by $threads threads: the same model" cmp "$T/t$threads/model.bin" "$T/one/runs/$id/model.bin"

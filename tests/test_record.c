@@ -25,7 +25,8 @@ static int remove_folder(void **state) {
 static void path_of(const char *file, char path[300]) { snprintf(path, 300, "%s/%s", folder, file); }
 
 static Record sample(int seed) {
-  Record r = {.id = "0123456789abcdef", .status = "finished", .version = "v1-3-gabc", .compiler = "12.2.0",
+  Record r = {.id = "0123456789abcdef", .status = "finished", .version = "v1-3-gabc", .commit = "abc-dirty",
+              .compiler = "12.2.0", .libc = "glibc 2.36", .config_hash = "00000000000000fe",
               .cpu = "A CPU, 2 GHz", .kernels = "avx512 (14x32)", .corpus_name = "english",
               .corpus_hash = "00000000000000ff", .threads = 1,
               .floor_nats = NAN, .tokens = 12800, .steps = 100, .epochs = 1.0 / 3, .val_loss = 2 / 3.0,
