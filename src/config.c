@@ -54,6 +54,17 @@ const Option config_options[] = {
   {"train", "precision", OPT_STR, FIELD(precision), "fp32", 0, 0, "fp32 bf16", "arithmetic of the matrix products"},
   {"train", "seed", OPT_INT, FIELD(seed), "1", 0, 1 << 30, NULL, "of the initial weights and of the order of the data"},
 
+  {"recipe", "lr_at", OPT_NUM, FIELD(lr_at), "0.0095", 1e-6, 10, NULL,
+   "rule: peak rate at 41,000 parameters and 25 tokens a parameter"},
+  {"recipe", "lr_exponent", OPT_NUM, FIELD(lr_exponent), "-0.27", -2, 2, NULL, "rule: power of N in the peak rate"},
+  {"recipe", "lr_horizon", OPT_NUM, FIELD(lr_horizon), "0", -2, 2, NULL, "rule: power of D/N in the peak rate"},
+  {"recipe", "lr_max", OPT_NUM, FIELD(lr_max), "0.012", 1e-6, 10, NULL, "rule: highest peak rate"},
+  {"recipe", "batch_at", OPT_NUM, FIELD(batch_at), "128", 1, 1e7, NULL, "rule: tokens a step at 1e11 FLOPs"},
+  {"recipe", "batch_exponent", OPT_NUM, FIELD(batch_exponent), "0.5", 0, 2, NULL, "rule: power of the FLOPs in them"},
+  {"recipe", "beta2_small", OPT_NUM, FIELD(beta2_small), "0.99", 0, 0.99999, NULL, "rule: beta2 of small batches"},
+  {"recipe", "beta2_large", OPT_NUM, FIELD(beta2_large), "0.95", 0, 0.99999, NULL, "rule: beta2 of large ones"},
+  {"recipe", "beta2_switch", OPT_NUM, FIELD(beta2_switch), "4096", 1, 1e9, NULL, "rule: tokens a step from which on"},
+
   {"eval", "eval_tokens", OPT_NUM, FIELD(eval_tokens), "262144", 1, 1e12, NULL, "held-out tokens of the final loss"},
   {"eval", "eval_points", OPT_INT, FIELD(eval_points), "5", 0, 10000, NULL, "held-out losses along the curve"},
 
@@ -286,7 +297,7 @@ static int load_key(void *user, const char *section, const char *key, const char
   bool known = false;
   for (const Option *o = config_options; o->key; o++) known |= !strcmp(o->section, section);
   if (!known)
-    return fail(e, E_CONFIG, "%s: unknown section [%.60s]; expected study, model, train, eval or machine", where,
+    return fail(e, E_CONFIG, "%s: unknown section [%.60s]; expected study, model, train, recipe, eval or machine", where,
                 section);
   if (config_set_key(l->c, section, key, value, where, e)) return e->code;
   uint64_t bit = 1ull << (find_option(key) - config_options);

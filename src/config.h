@@ -35,6 +35,10 @@ typedef struct Config {
   double init_scale, emb_std;
   char precision[16];         // fp32, bf16
   int seed;
+  // [recipe]: the rule that fills what is marked so; what it gave is part of a run's identity, the rule itself is not
+  double lr_at, lr_exponent, lr_horizon, lr_max;
+  double batch_at, batch_exponent;
+  double beta2_small, beta2_large, beta2_switch;
   // [eval]
   double eval_tokens;         // final held-out loss: this many tokens of the held-out part, always the same ones
   int eval_points;            // held-out losses along the curve

@@ -1,4 +1,5 @@
-// recipe.c: the one place where batch, peak rate, beta2 and horizon follow from the model's size. See shape.h.
+// recipe.c: the one place where batch, peak rate, beta2 and horizon follow from the model's size. See shape.h. Its
+// coefficients are options ([recipe]): `isoflop tune` measures them, docs/recipe.md has where the defaults come from.
 #include "shape.h"
 #include <math.h>
 
@@ -7,14 +8,16 @@ int recipe_resolve(Config *c, Err *e) {
   if (c->tokens <= 0 && c->budget <= 0) return fail(e, E_CONFIG, "neither tokens nor budget is set: give one of them");
   const double wanted = c->tokens > 0 ? c->tokens : c->budget / per_token;
 
-  // The batch grows with the root of the compute: about 5,000 steps at the optimal size whatever the budget, and one
-  // batch for all sizes of a budget, so that rounding to whole sequences puts no steps into a valley.
+  // The batch grows with the compute, by default with its root: about 5,000 steps at the optimal size whatever the
+  // budget. It is one for all sizes of a budget, so that rounding to whole sequences puts no steps into a valley.
   if (c->batch_tokens == 0) {
-    const double sequences = sqrt(wanted * per_token / 1e11) * 128 / c->seq_len;
+    const double sequences = pow(wanted * per_token / RECIPE_FLOPS, c->batch_exponent) * c->batch_at / c->seq_len;
     c->batch_tokens = c->seq_len * (int)fmax(1, fmin(round(sequences), 256));
   }
-  if (c->lr == 0) c->lr = fmin(0.0095 * pow(N / 41e3, -0.27), 0.012);
-  if (c->beta2 == 0) c->beta2 = c->batch_tokens < 4096 ? 0.99 : 0.95;
+  if (c->lr == 0)
+    c->lr = fmin(c->lr_at * pow(N / RECIPE_PARAMS, c->lr_exponent) * pow(wanted / N / RECIPE_RATIO, c->lr_horizon),
+                 c->lr_max);
+  if (c->beta2 == 0) c->beta2 = c->batch_tokens < c->beta2_switch ? c->beta2_small : c->beta2_large;
 
   const double steps = round(wanted / c->batch_tokens);
   if (steps < 20 || steps * c->warmup > steps - 1)

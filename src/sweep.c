@@ -41,7 +41,7 @@ static int folder_lock(const char *dir, int *lock, Err *e) {
   return OK;
 }
 
-static const char SECTIONS[] = "study model train eval";  // [machine] may change from one start to the next
+static const char SECTIONS[] = "study model train recipe eval";  // [machine] may change from one start to the next
 
 static int study_write(const char *path, const Config *study, uint64_t corpus_hash, Err *e) {
   OutFile o;

@@ -11,7 +11,7 @@ static const char PLAN_HELP[] =
     "  isoflop plan --config configs/smoke.ini\n"
     "  isoflop plan --config configs/sweep.ini --set corpus=english --set sizes_per_budget=7 --workers 8\n"
     "\n"
-    "Usage: isoflop plan [--config FILE] [--workers N] [--set KEY=VALUE]...\n"
+    "Usage: isoflop plan [--config FILE]... [--workers N] [--set KEY=VALUE]...\n"
     "Prints every cell of a study and what it will cost (measured on a few steps), then the totals. Runs nothing.\n"
     "  N parameters (embeds, attn+norm, ffn: its components) · D tokens · FLOPs exact, within 1 % of the budget\n";
 
@@ -21,17 +21,21 @@ static const char SWEEP_HELP[] =
     "  isoflop sweep --config configs/smoke.ini --out out/smoke      # the same again: goes on where it was\n"
     "  isoflop sweep --config configs/sweep.ini --out out/code --set corpus=code --workers 4\n"
     "\n"
-    "Usage: isoflop sweep --out DIR [--config FILE] [--workers N] [--set KEY=VALUE]...\n"
+    "Usage: isoflop sweep --out DIR [--config FILE]... [--workers N] [--set KEY=VALUE]...\n"
     "Trains every cell of a study, N at a time, one core each, longest first. Finished runs are never run again,\n"
     "failed ones are. Ctrl-C saves a checkpoint of each run; a second one does not wait. At the end: DIR/runs.csv.\n";
 
 static const char OPTIONS_HELP[] =
-    "  --config FILE     the study; without it, the defaults\n"
+    "  --config FILE     the study; without it, the defaults. May be given again (a tuned recipe.ini): later ones win\n"
     "  --workers N       runs at a time (default: the cores there are)\n"
     "  --set KEY=VALUE   one option; wins over the file. `isoflop help options` lists them all\n";
 
-enum { MAX_SETS = 64, MAX_WORKERS = 1024 };
-typedef struct Args { const char *out, *config, *sets[MAX_SETS]; int n_sets, workers; bool help; } Args;
+enum { MAX_SETS = 64, MAX_FILES = 8, MAX_WORKERS = 1024 };
+typedef struct Args {
+  const char *out, *configs[MAX_FILES], *sets[MAX_SETS];
+  int n_configs, n_sets, workers;
+  bool help;
+} Args;
 
 static int args_parse(int argc, char **argv, Args *a, Err *e) {
   static const struct option longs[] = {{"out", 1, 0, 'o'}, {"config", 1, 0, 'c'}, {"workers", 1, 0, 'w'},
@@ -41,7 +45,10 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
   opterr = 0;
   for (int c; (c = getopt_long(argc, argv, "+:h", longs, NULL)) != -1;) switch (c) {
       case 'o': a->out = optarg; break;
-      case 'c': a->config = optarg; break;
+      case 'c':
+        if (a->n_configs == MAX_FILES) return fail(e, E_USAGE, "%s: more than %d --config", argv[0], MAX_FILES);
+        a->configs[a->n_configs++] = optarg;
+        break;
       case 'h': a->help = true; return OK;
       case 'w':
         a->workers = (int)strtol(optarg, &optarg, 10);
@@ -67,7 +74,8 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
 static int study_open(const Args *a, Config *study, Corpus *corpus, Plan *plan, Err *e) {
   char path[1024];
   config_defaults(study);
-  if (a->config && config_load(study, a->config, e)) return e->code;
+  for (int i = 0; i < a->n_configs; i++)
+    if (config_load(study, a->configs[i], e)) return e->code;
   for (int i = 0; i < a->n_sets; i++)
     if (config_set(study, a->sets[i], "--set", e)) return e->code;
   if (config_check(study, e) || corpus_resolve(study->corpus, path, sizeof path, e) || corpus_open(corpus, path, e))

@@ -14,10 +14,11 @@ static const char TRAIN_HELP[] =
     "  isoflop train --out runs/first                       # the same again: goes on from its checkpoint\n"
     "  isoflop train --config my.ini --set lr=0.004 --out runs/second\n"
     "\n"
-    "Usage: isoflop train --out DIR [--config FILE] [--set KEY=VALUE]...\n"
+    "Usage: isoflop train --out DIR [--config FILE]... [--set KEY=VALUE]...\n"
     "Trains one model and leaves DIR/model.bin, DIR/curve.tsv and DIR/run.ini. Ctrl-C saves a checkpoint first.\n"
     "  --out DIR         the run's folder\n"
-    "  --config FILE     options from an INI file (default: DIR/run.ini or DIR/cell.ini where there is one)\n"
+    "  --config FILE     options from an INI file (default: DIR/run.ini or DIR/cell.ini where there is one); may be\n"
+    "                    given again, later ones win\n"
     "  --set KEY=VALUE   one option; wins over the file. `isoflop help options` lists them all\n"
     "  --progress-fd N   progress as \"step steps loss\" lines on descriptor N (used by the sweep)\n";
 
@@ -39,10 +40,10 @@ static const char SAMPLE_HELP[] =
     "0.8.\n";
 
 typedef struct Args {
-  const char *out, *config, *prompt, *help;
-  int fd, bytes, seed, n_sets;
+  const char *out, *prompt, *help;
+  int fd, bytes, seed, n_configs, n_sets;
   double temperature;
-  const char *sets[64];
+  const char *configs[8], *sets[64];
 } Args;
 
 static bool number(const char *text, double lo, double hi, double *x) {
@@ -71,7 +72,10 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
   double x = 0;
   for (int c; good && (c = getopt_long(argc, argv, "+h", longs, NULL)) != -1;) switch (c) {
       case 'o': a->out = optarg; break;
-      case 'c': a->config = optarg; break;
+      case 'c':
+        if (a->n_configs == 8) return fail(e, E_USAGE, "more than 8 --config");
+        a->configs[a->n_configs++] = optarg;
+        break;
       case 's':
         if (a->n_sets == 64) return fail(e, E_USAGE, "more than 64 --set");
         a->sets[a->n_sets++] = optarg;
@@ -97,23 +101,28 @@ static int finish(int code, const Err *e) {
   return code;
 }
 
-// The config of the command: defaults, then a file, then --set.
+// A file of options over *cfg; a record is taken as it stands.
+static int config_add(Config *cfg, const char *file, Err *e) {
+  const size_t n = strlen(file);
+  if (n < 7 || strcmp(file + n - 7, "run.ini") != 0) return config_load(cfg, file, e);
+  Record r;
+  if (record_read(file, &r, e)) return e->code;
+  *cfg = r.cfg;
+  return OK;
+}
+
+// The config of the command: defaults, then the files (without any, what the run's folder holds), then --set.
 static int config_gather(const Args *a, Config *cfg, Err *e) {
+  static const char *const own[] = {"run.ini", "cell.ini"};
   config_defaults(cfg);
-  char found[1100];
-  const char *file = a->config;
-  for (int i = 0; !file && i < 2; i++) {
-    snprintf(found, sizeof found, "%s/%s", a->out, i ? "cell.ini" : "run.ini");
-    if (file_exists(found)) file = found;
-  }
-  if (file) {
-    Record r;
-    size_t n = strlen(file);
-    if (n >= 7 && strcmp(file + n - 7, "run.ini") == 0) {
-      if (record_read(file, &r, e)) return e->code;
-      *cfg = r.cfg;
-    } else if (config_load(cfg, file, e))
-      return e->code;
+  for (int i = 0; i < a->n_configs; i++)
+    if (config_add(cfg, a->configs[i], e)) return e->code;
+  for (int i = 0; !a->n_configs && i < 2; i++) {
+    char found[1100];
+    snprintf(found, sizeof found, "%s/%s", a->out, own[i]);
+    if (!file_exists(found)) continue;
+    if (config_add(cfg, found, e)) return e->code;
+    break;
   }
   for (int i = 0; i < a->n_sets; i++)
     if (config_set(cfg, a->sets[i], "--set", e)) return e->code;

@@ -51,6 +51,17 @@ for threads in 2 3; do
   ok "a cell trained by $threads threads: the same model" cmp "$T/t$threads/model.bin" "$T/one/runs/$id/model.bin"
 done
 
+# ---- Several study files: the later one wins, and what it leaves alone stays
+printf '[recipe]\nlr_at = 0.003\nlr_max = 0.004\n' >"$T/recipe.ini"
+printf '[recipe]\nlr_max = 0.002\n' >"$T/over.ini"
+rates() { "$ISOFLOP" plan --config configs/smoke.ini "$@" | awk 'length($1) == 16 { print $15 }' | sort -u; }
+ok "the plan takes the rate of a second file" [ "$(rates --config "$T/recipe.ini" | tail -1)" = 0.0040 ]
+ok "the last file wins" [ "$(rates --config "$T/recipe.ini" --config "$T/over.ini" | tail -1)" = 0.0020 ]
+"$ISOFLOP" train --config configs/smoke.ini --config "$T/recipe.ini" --out "$T/files" --set budget=3e8 >/dev/null 2>&1
+ok "train takes several files, too" grep -q '^lr = 0.002995' "$T/files/run.ini"
+small --out "$T/one" --config "$T/recipe.ini" >"$T/log" 2>&1
+ok "another rule is another study" grep -q 'belongs to another study: lr_at' "$T/log"
+
 # ---- What is done is not done again
 ls -li --time-style=full-iso "$T"/one/runs/*/* >"$T/before"
 cp "$T/one/runs.csv" "$T/csv"

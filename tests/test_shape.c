@@ -108,6 +108,50 @@ static void family_grows_smoothly(void **state) {
   assert_false(shape_family(n + 1, &c));
 }
 
+static Config resolved(const char *options[], double budget) {
+  Config c;
+  Err e;
+  config_defaults(&c);
+  c.budget = budget;
+  for (int i = 0; options[i]; i++) assert_int_equal(config_set(&c, options[i], "test", &e), OK);
+  if (recipe_resolve(&c, &e)) fail_msg("%s", e.msg);
+  return c;
+}
+
+// The rule is its options and nothing else: each of them moves what it says, by as much as it says, and that alone.
+static void recipe_follows_its_options(void **state) {
+  (void)state;
+  const Config base = resolved((const char *[]){"lr_at=0.004", NULL}, 4e11);  // away from lr_max
+  const double N = shape_params(&base).total;
+  assert_true(fabs(base.lr / (0.004 * pow(N / 41e3, -0.27)) - 1) < 1e-14);
+  assert_int_equal(base.batch_tokens, 256);
+  assert_true(base.beta2 == 0.99);
+  static const struct {
+    const char *option;
+    double lr, batch, beta2;  // factors on the base; the value of beta2
+  } moves[] = {
+      {"lr_at=0.002", .5, 1, .99},     {"lr_max=0.001", 0, 1, .99},      {"beta2_small=0.98", 1, 1, .98},
+      {"beta2_switch=256", 1, 1, .95}, {"beta2_switch=257", 1, 1, .99},  {"batch_at=256", 1, 2, .99},
+      {"batch_exponent=1", 1, 2, .99}, {"beta2_large=0.9", 1, 1, .99},
+  };
+  for (size_t i = 0; i < sizeof moves / sizeof *moves; i++) {
+    Config c = resolved((const char *[]){"lr_at=0.004", moves[i].option, NULL}, 4e11);
+    double lr = moves[i].lr > 0 ? base.lr * moves[i].lr : 0.001;
+    if (fabs(c.lr / lr - 1) > 1e-14 || c.batch_tokens != moves[i].batch * base.batch_tokens ||
+        c.beta2 != moves[i].beta2)
+      fail_msg("%s: rate %g, batch %d, beta2 %g", moves[i].option, c.lr, c.batch_tokens, c.beta2);
+  }
+  Config power = resolved((const char *[]){"lr_at=0.004", "lr_exponent=-0.5", NULL}, 4e11);
+  Config horizon = resolved((const char *[]){"lr_at=0.004", "lr_horizon=-0.1", NULL}, 4e11);
+  assert_true(fabs(power.lr / (0.004 * pow(N / 41e3, -0.5)) - 1) < 1e-14);
+  // The horizon that the rule sees is the one asked for; that of the run is whole steps, within half a one of it.
+  double ratio = base.budget / shape_flops(&base).exact / N;
+  assert_true(fabs(horizon.lr / (base.lr * pow(ratio / 25, -0.1)) - 1) < 1e-14);
+  // What is set is left alone.
+  Config set = resolved((const char *[]){"lr=0.003", "batch_tokens=512", "beta2=0.9", "lr_at=1", NULL}, 4e11);
+  assert_true(set.lr == 0.003 && set.batch_tokens == 512 && set.beta2 == 0.9);
+}
+
 int main(void) {
   if (kernels_init(NULL) != 0) return 1;
   const struct CMUnitTest tests[] = {
@@ -115,6 +159,7 @@ int main(void) {
       cmocka_unit_test(one_shape_by_hand),
       cmocka_unit_test(table_a4_of_the_paper),
       cmocka_unit_test(family_grows_smoothly),
+      cmocka_unit_test(recipe_follows_its_options),
   };
   return cmocka_run_group_tests_name("shape", tests, NULL, NULL);
 }
