@@ -67,6 +67,9 @@ check: $(TESTS)  ## the unit tests: under a minute
 	$Qtests/run.sh $B $(notdir $(TESTS))
 test: $B/isoflop $(TESTS)  ## all tests; the last line is "N passed, N failed"
 	$Qtests/run.sh $B
+.PHONY: test-corruption
+test-corruption: $B/tests/test_corruption  ## every STRIDEth bit of each kind of file turned over, every STRIDEth length (default: all)
+	STRIDE=$(or $(STRIDE),1) $<
 test-neon:  ## the ARM kernels, cross-built, run under qemu
 	$Qsh tests/neon.sh $B
 asan:  ## all tests under the address and leak sanitizer

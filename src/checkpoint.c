@@ -2,7 +2,7 @@
 // is under it. Little-endian, as written by the machine: a checkpoint goes on where it was written, it is not an
 // exchange format.
 #include "checkpoint.h"
-#include <math.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +20,11 @@ static const char MAGIC[8] = "isoflopC";
 enum { FORMAT = 1 };
 
 static size_t crc_from(void) { return offsetof(Header, crc) + sizeof(uint32_t); }
+
+static void paths(const char *dir, const char *name, char path[1024], char old[1024]) {
+  snprintf(path, 1024, "%.900s/%s", dir, name);
+  snprintf(old, 1024, "%.900s/%s.old", dir, name);
+}
 
 static uint32_t crc_add(uint32_t crc, const void *p, size_t n) { return (uint32_t)crc32_z(crc, p, n); }
 
@@ -41,16 +46,21 @@ int checkpoint_write(const char *dir, const char *name, const Model *m, bool mom
   h.crc = crc_add(0, (char *)&h + crc_from(), sizeof h - crc_from());
   for (int i = 0; i < n; i++) h.crc = crc_add(h.crc, parts[i], sizes[i]);
 
-  char path[1024], old[1040];
-  snprintf(path, sizeof path, "%s/%s", dir, name);
-  snprintf(old, sizeof old, "%s.old", path);
+  char path[1024], old[1024];
+  paths(dir, name, path, old);
   OutFile o;
   if (out_open(&o, path, e)) return e->code;
   fwrite(&h, sizeof h, 1, o.f);
   for (int i = 0; i < n; i++)
     if (sizes[i]) fwrite(parts[i], 1, sizes[i], o.f);
-  if (fflush(o.f) == 0 && !ferror(o.f)) rename(path, old);  // only once the new one is sure to have room
-  return out_commit(&o, e);
+  if (out_sync(&o, e)) return e->code;
+  // Only now may the generation before the last one go.
+  if (moments && rename(path, old) != 0 && errno != ENOENT) {
+    fail(e, E_IO, "%s: cannot rename to %s: %s", path, old, strerror(errno));
+    out_abort(&o);
+    return e->code;
+  }
+  return out_publish(&o, e);
 }
 
 static int read_one(const char *path, const char *run_id, Model *m, bool moments, Progress *p, Err *e) {
@@ -69,7 +79,7 @@ static int read_one(const char *path, const char *run_id, Model *m, bool moments
     code = fail(e, E_RECORD, "%s: damaged: length or checksum is wrong", path);
   else if (run_id && strncmp(h.run_id, run_id, sizeof h.run_id) != 0)
     code = fail(e, E_RECORD, "%s: belongs to run %.16s, not to %s", path, h.run_id, run_id);
-  else if (h.n_params != m->n_params || (moments && !h.moments) ||
+  else if (h.n_params != m->n_params || (moments && !h.moments) || h.n_points < 0 ||
            len != sizeof h + (size_t)h.n_points * sizeof(CurvePoint) + array * (h.moments ? 3 : 1))
     code = fail(e, E_RECORD, "%s: holds another shape of model", path);
   if (code == OK) {
@@ -95,18 +105,29 @@ static int read_one(const char *path, const char *run_id, Model *m, bool moments
 
 int checkpoint_read(const char *dir, const char *name, const char *run_id, Model *m, bool moments, Progress *p,
                     Err *e) {
-  char path[1024], old[1040];
-  snprintf(path, sizeof path, "%s/%s", dir, name);
-  snprintf(old, sizeof old, "%s.old", path);
-  if (read_one(path, run_id, m, moments, p, e) == OK) return OK;
-  Err older;
-  return read_one(old, run_id, m, moments, p, &older) == OK ? OK : e->code;
+  char path[1024], old[1024];
+  paths(dir, name, path, old);
+  *e = (Err){0};
+  const bool newest = file_exists(path);
+  if (newest || !moments)
+    if (read_one(path, run_id, m, moments, p, e) == OK || e->code == E_MEMORY || !moments) return e->code;
+  if (newest && !file_exists(old)) return e->code;
+  Err older = {0};
+  if (read_one(old, run_id, m, moments, p, &older) != OK) return newest ? e->code : (*e = older, older.code);
+  // The next write renames the newest to .old: a damaged one must not push the whole one out.
+  if (e->code == E_RECORD) rename(old, path);
+  return e->code = OK;
+}
+
+bool checkpoint_exists(const char *dir, const char *name) {
+  char path[1024], old[1024];
+  paths(dir, name, path, old);
+  return file_exists(path) || file_exists(old);
 }
 
 void checkpoint_remove(const char *dir, const char *name) {
-  char path[1024];
-  snprintf(path, sizeof path, "%s/%s", dir, name);
+  char path[1024], old[1024];
+  paths(dir, name, path, old);
   unlink(path);
-  snprintf(path, sizeof path, "%s/%s.old", dir, name);
-  unlink(path);
+  unlink(old);
 }

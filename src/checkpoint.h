@@ -19,10 +19,14 @@ typedef struct Progress {
   CurvePoint *points;  // owned; checkpoint_read allocates it
 } Progress;
 
-// Writes DIR/NAME atomically; with `moments` also both AdamW moments. The generation before becomes DIR/NAME.old.
+// Writes DIR/NAME atomically. With `moments` it is one to go on from: both AdamW moments too, and the generation before
+// becomes DIR/NAME.old, so that at every moment the disk has a whole one. E_IO: everything is as it was before.
 int checkpoint_write(const char *dir, const char *name, const Model *m, bool moments, const Progress *p, Err *e);
-// Reads the newest whole generation into m and p. E_RECORD: damaged, or of another run (when run_id is given) or shape;
-// E_IO: none. A damaged file leaves the model as it was.
+// Whether there is a generation, good or not.
+bool checkpoint_exists(const char *dir, const char *name);
+// Reads the newest whole generation into m and p. OK with a message in e: the newest was damaged (and is replaced), this
+// is the one before. E_RECORD: damaged, or of another run (when run_id is given) or shape; E_IO: unreadable or none;
+// E_MEMORY. On an error the model is as it was.
 int checkpoint_read(const char *dir, const char *name, const char *run_id, Model *m, bool moments, Progress *p, Err *e);
 void checkpoint_remove(const char *dir, const char *name);
 #endif

@@ -19,6 +19,7 @@ enum {
   FINAL_POINTS = 4,    // points whose mean is the record's training loss: the last 2 % of the run
   EVAL_BATCH = 16,     // windows handed to the model at once
 };
+static const double MAX_LOST = 60;        // seconds of work that a kill may cost
 static const double DIVERGED_RISE = 1.0;  // nats above the best held-out loss so far
 
 static volatile sig_atomic_t stop_signal;
@@ -96,7 +97,8 @@ typedef struct Run {
   uint8_t *rows;        // [B][T+1], the batch
   int steps, first;     // of the whole run; done before this process began
   double best, smooth;  // lowest held-out loss so far; running mean of the training loss, for people
-  double began, saved, told;
+  double began, told, attended;
+  double saved, save_seconds;  // when the last checkpoint's state was, and how long it took to write
 } Run;
 
 static bool is_running(const Run *r) { return strcmp(r->record.status, "finished") == 0; }
@@ -138,11 +140,14 @@ static int begin(Run *r, Err *e) {
   if (dir_make(r->dir, e) || model_new(&r->model, cfg, true, e)) return e->code;
   r->rows = mem_new((size_t)(cfg->batch_tokens / T) * (T + 1), "batch", e);
   if (!r->rows) return e->code;
-  Err why;
-  if (checkpoint_read(r->dir, "checkpoint.bin", rec->id, &r->model, true, &r->p, &why) != OK) {
-    if (why.code == E_MEMORY) return *e = why, why.code;
-    if (why.code != E_IO) fprintf(stderr, "isoflop: %s; starting again\n", why.msg);
-    memcpy(r->p.run_id, rec->id, sizeof r->p.run_id);
+  out_clear(r->dir);
+  memcpy(r->p.run_id, rec->id, sizeof r->p.run_id);
+  if (checkpoint_exists(r->dir, "checkpoint.bin")) {
+    Err why;
+    const int code = checkpoint_read(r->dir, "checkpoint.bin", rec->id, &r->model, true, &r->p, &why);
+    if (code && code != E_RECORD) return *e = why, code;  // it may be good: not to be written over
+    if (*why.msg)
+      fprintf(stderr, "isoflop: %s; %s\n", why.msg, code ? "starting again" : "going on from the one before");
   }
   // Room for every point that can still come: training bins, and evaluations between them.
   const size_t room = (size_t)(r->p.n_points + CURVE_POINTS + cfg->eval_points + 2);
@@ -186,6 +191,15 @@ static int advance(Run *r, Err *e) {
   return OK;
 }
 
+// Whether to write a checkpoint now. checkpoint_seconds apart, or further where that costs more than 1 % of the time;
+// but a kill costs at most MAX_LOST seconds of work (or checkpoint_seconds, if that is more), whatever writing costs: the
+// next chance comes a step from now, and until it is written what is lost goes on growing.
+static bool save_due(const Run *r, double now) {
+  const double since = now - r->saved, wish = r->cfg->checkpoint_seconds;
+  return since >= fmax(wish, 100 * r->save_seconds) ||
+         since + (now - r->attended) + r->save_seconds >= fmax(wish, MAX_LOST);
+}
+
 // What the clock and signals ask for between two steps.
 static int attend(Run *r, Err *e) {
   const double now = now_seconds();
@@ -194,9 +208,13 @@ static int attend(Run *r, Err *e) {
     r->told = now;
     report(r);
   }
-  if (over || (!stop_signal && now - r->saved <= r->cfg->checkpoint_seconds)) return OK;
+  const bool save = !over && (stop_signal || save_due(r, now));
+  r->attended = now;
+  if (!save) return OK;
   if (checkpoint_write(r->dir, "checkpoint.bin", &r->model, true, &r->p, e)) return e->code;
-  r->saved = now_seconds();
+  r->saved = now;
+  r->attended = now_seconds();
+  r->save_seconds = r->attended - now;
   if (!stop_signal) return OK;
   return fail(e, 128 + stop_signal, "stopped at step %d of %d; the same command goes on from there", r->p.step,
               r->steps);
@@ -232,8 +250,9 @@ int train_run(const Config *cfg, const Corpus *corpus, const char *dir, Progress
            .fd = fd,
            .smooth = NAN,
            .began = now,
-           .saved = now,
-           .told = now};
+           .told = now,
+           .attended = now,
+           .saved = now};
   r.steps = (int)lround(cfg->tokens / cfg->batch_tokens);
   struct sigaction act = {.sa_handler = on_signal}, was_int, was_term;
   sigaction(SIGINT, &act, &was_int);

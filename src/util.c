@@ -1,9 +1,12 @@
 // util.c: see util.h. Nothing here knows of models or studies.
 #include "util.h"
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,24 +36,47 @@ void *mem_new(size_t bytes, const char *what, Err *e) {
 
 // ---- Files ----------------------------------------------------------------------------------------
 
+// HOST.PID.tmp keeps two writers of one file apart, also on a shared file system; the last rename wins, whole.
+static void temp_suffix(char host[HOST_NAME_MAX + 1]) {
+  if (gethostname(host, HOST_NAME_MAX + 1) != 0) strcpy(host, "localhost");
+  host[HOST_NAME_MAX] = 0;
+}
+
 int out_open(OutFile *o, const char *path, Err *e) {
-  o->f = NULL;
+  char host[HOST_NAME_MAX + 1];
+  *o = (OutFile){0};
   if (snprintf(o->path, sizeof o->path, "%s", path) >= (int)sizeof o->path)
     return fail(e, E_IO, "%.100s...: path too long", path);
-  // The process id keeps two writers of one file apart; the last rename wins, whole.
-  snprintf(o->temp, sizeof o->temp, "%s.%ld.tmp", path, (long)getpid());
+  temp_suffix(host);
+  snprintf(o->temp, sizeof o->temp, "%s.%s.%ld.tmp", path, host, (long)getpid());
   o->f = fopen(o->temp, "wb");
   return o->f ? OK : fail(e, E_IO, "%s: cannot write: %s", o->temp, strerror(errno));
 }
 
 void out_abort(OutFile *o) {
-  if (!o->f) return;
-  fclose(o->f);
+  if (o->f) fclose(o->f);
   o->f = NULL;
-  unlink(o->temp);
+  if (*o->temp) unlink(o->temp);
 }
 
-// A rename is durable only once the folder that holds the name is on the disk.
+void out_clear(const char *dir) {
+  char host[HOST_NAME_MAX + 1];
+  temp_suffix(host);
+  DIR *d = opendir(dir);
+  for (struct dirent *entry; d && (entry = readdir(d));) {
+    const char *at = strstr(entry->d_name, host);
+    long pid;
+    int used = 0;
+    if (!at || at == entry->d_name || at[-1] != '.') continue;
+    at += strlen(host);
+    if (sscanf(at, ".%ld.tmp%n", &pid, &used) != 1 || !used || at[used]) continue;
+    if (pid == getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH)) unlinkat(dirfd(d), entry->d_name, 0);
+  }
+  if (d) closedir(d);
+}
+
+// A rename is durable only once the folder that holds the name is on the disk. A file system that cannot do that for a
+// folder says EINVAL.
 static int dir_sync(const char *path) {
   char dir[1024];
   snprintf(dir, sizeof dir, "%s", path);
@@ -58,29 +84,34 @@ static int dir_sync(const char *path) {
   if (slash) slash[slash == dir] = 0;
   int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY);
   if (fd < 0) return -1;
-  int r = fsync(fd), keep = errno;
+  int r = fsync(fd) == 0 || errno == EINVAL ? 0 : -1, keep = errno;
   close(fd);
   errno = keep;
   return r;
 }
 
-int out_commit(OutFile *o, Err *e) {
+static int out_failed(OutFile *o, const char *what, Err *e) {
+  const int why = errno;
+  out_abort(o);
+  return fail(e, E_IO, "%s: cannot %s: %s", o->path, what, strerror(why));
+}
+
+int out_sync(OutFile *o, Err *e) {
   assert(o->f);
-  bool good = fflush(o->f) == 0 && !ferror(o->f) && fsync(fileno(o->f)) == 0;
-  int why = errno;
-  if (!good) {
-    out_abort(o);
-    return fail(e, E_IO, "%s: cannot write: %s", o->path, strerror(why));
-  }
-  good = fclose(o->f) == 0;
+  errno = EIO;  // for a write that failed long ago, whose own is gone
+  if (fflush(o->f) != 0 || ferror(o->f) || fsync(fileno(o->f)) != 0) return out_failed(o, "write", e);
+  FILE *f = o->f;
   o->f = NULL;
-  if (!good || rename(o->temp, o->path) != 0) {
-    why = errno;
-    unlink(o->temp);
-    return fail(e, E_IO, "%s: cannot write: %s", o->path, strerror(why));
-  }
+  return fclose(f) == 0 ? OK : out_failed(o, "write", e);
+}
+
+int out_publish(OutFile *o, Err *e) {
+  assert(!o->f);
+  if (rename(o->temp, o->path) != 0) return out_failed(o, "write", e);
   return dir_sync(o->path) == 0 ? OK : fail(e, E_IO, "%s: cannot sync its folder: %s", o->path, strerror(errno));
 }
+
+int out_commit(OutFile *o, Err *e) { return out_sync(o, e) ? e->code : out_publish(o, e); }
 
 int file_read(const char *path, char **data, size_t *len, Err *e) {
   *data = NULL;
@@ -98,6 +129,7 @@ int file_read(const char *path, char **data, size_t *len, Err *e) {
     fclose(f);
     return fail(e, E_MEMORY, "%s: no memory for %.1f MB", path, (double)n / 1e6);
   }
+  errno = 0;
   size_t got = fread(p, 1, n, f);
   bool bad = ferror(f) || got != n;
   fclose(f);

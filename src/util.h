@@ -38,11 +38,17 @@ void *mem_new(size_t bytes, const char *what, Err *e);
 // A file that appears whole or not at all: written beside its destination, then fsync, rename, fsync of the folder.
 typedef struct OutFile {
   FILE *f;
-  char path[1024], temp[1040];
+  char path[1024], temp[1160];
 } OutFile;
 int out_open(OutFile *o, const char *path, Err *e);
-int out_commit(OutFile *o, Err *e);  // also on failure closes and removes the temporary file
+int out_commit(OutFile *o, Err *e);  // out_sync and out_publish
+// The two halves, for who has something to do between them: the bytes are on the disk; the name is. E_IO, and then
+// the temporary file is closed and removed.
+int out_sync(OutFile *o, Err *e);
+int out_publish(OutFile *o, Err *e);
 void out_abort(OutFile *o);
+// Removes the temporary files in a folder whose writers, processes of this machine, are dead.
+void out_clear(const char *dir);
 
 // The whole file, NUL-terminated, malloc'd. Missing file: E_IO.
 int file_read(const char *path, char **data, size_t *len, Err *e);
