@@ -24,6 +24,15 @@ const Option config_options[] = {
    "lowest and highest N instead of tokens_per_param: a pair, or a pair for each budget"},
   {"study", "sizes_per_budget", OPT_INT, FIELD(sizes_per_budget), "9", 1, 64, NULL, "sizes of each IsoFLOP curve"},
   {"study", "seeds", OPT_LIST, FIELD(seeds), "1", 1, 100, NULL, "runs of each cell: a number, or one for each budget"},
+  {"study", "kind", OPT_STR, FIELD(kind), "isoflop", 0, 0, "isoflop horizons verdict",
+   "isoflop: sizes at each budget; horizons: several at each size; verdict: the best size against one 4x larger"},
+  {"study", "horizons", OPT_INT, FIELD(horizons), "4", 1, 16, NULL, "horizons of a size, log-even over tokens_per_param"},
+  {"study", "recentre", OPT_INT, FIELD(recentre), "0", 0, MAX_BUDGETS, NULL,
+   "budgets of a group; later groups are centred on the law through earlier ones; 0: none are"},
+  {"study", "span", OPT_NUM, FIELD(span), "4", 1, 100, NULL, "sizes of a centred budget: within this factor of its centre"},
+  {"study", "shapes", OPT_STR, FIELD(shapes), "none", 0, 0, NULL, "shapes instead of the family's: 32x2x2, 48x3x4"},
+  {"study", "vary", OPT_STR, FIELD(vary), "none", 0, 0, NULL, "at each cell, one at a time: KEY VALUE VALUE | KEY VALUE"},
+  {"study", "from", OPT_STR, FIELD(from), "isoflop horizons", 0, 0, NULL, "parts whose fits make a verdict's forecast"},
 
   {"model", "d_model", OPT_INT, FIELD(d_model), "32", 2, 8192, NULL, "width C of the residual stream"},
   {"model", "n_layers", OPT_INT, FIELD(n_layers), "2", 1, 256, NULL, "blocks"},
@@ -64,6 +73,12 @@ const Option config_options[] = {
   {"recipe", "beta2_small", OPT_NUM, FIELD(beta2_small), "0.99", 0, 0.99999, NULL, "rule: beta2 of small batches"},
   {"recipe", "beta2_large", OPT_NUM, FIELD(beta2_large), "0.95", 0, 0.99999, NULL, "rule: beta2 of large ones"},
   {"recipe", "beta2_switch", OPT_NUM, FIELD(beta2_switch), "4096", 1, 1e9, NULL, "rule: tokens a step from which on"},
+  {"recipe", "lr_scale", OPT_NUM, FIELD(lr_scale), "1", 1e-3, 1e3, NULL, "factor on the rule's peak learning rate"},
+  {"recipe", "batch_scale", OPT_NUM, FIELD(batch_scale), "1", 1e-3, 1e3, NULL, "factor on the rule's batch"},
+  {"recipe", "cosine_tokens", OPT_NUM, FIELD(cosine_tokens), "0", 0, 1e15, NULL,
+   "length of the cosine in tokens, whatever the horizon (never shorter); 0: by cosine_cycle"},
+  {"recipe", "warmup_tokens", OPT_NUM, FIELD(warmup_tokens), "0", 0, 1e15, NULL,
+   "length of the warm-up in tokens, at most half the horizon; 0: by warmup"},
 
   {"eval", "eval_tokens", OPT_NUM, FIELD(eval_tokens), "262144", 1, 1e12, NULL, "held-out tokens of the final loss"},
   {"eval", "eval_points", OPT_INT, FIELD(eval_points), "5", 0, 10000, NULL, "held-out losses along the curve"},
@@ -291,19 +306,24 @@ int ini_each(const char *text, const char *name, int code, IniEach *each, void *
 
 typedef struct Loading { Config *c; uint64_t seen; } Loading;
 
-static int load_key(void *user, const char *section, const char *key, const char *value, const char *where, Err *e) {
-  Loading *l = user;
-  if (!strcmp(section, "provenance") || !strcmp(section, "result")) return OK;
-  bool known = false;
-  for (const Option *o = config_options; o->key; o++) known |= !strcmp(o->section, section);
+int config_set_once(Config *c, const char *section, const char *key, const char *value, uint64_t *seen,
+                    const char *where, Err *e) {
+  bool known = !section;
+  for (const Option *o = config_options; o->key; o++) known |= section && !strcmp(o->section, section);
   if (!known)
     return fail(e, E_CONFIG, "%s: unknown section [%.60s]; expected study, model, train, recipe, eval or machine", where,
                 section);
-  if (config_set_key(l->c, section, key, value, where, e)) return e->code;
+  if (config_set_key(c, section, key, value, where, e)) return e->code;
   uint64_t bit = 1ull << (find_option(key) - config_options);
-  if (l->seen & bit) return fail(e, E_CONFIG, "%s: %s is set twice", where, key);
-  l->seen |= bit;
+  if (*seen & bit) return fail(e, E_CONFIG, "%s: %s is set twice", where, key);
+  *seen |= bit;
   return OK;
+}
+
+static int load_key(void *user, const char *section, const char *key, const char *value, const char *where, Err *e) {
+  Loading *l = user;
+  if (!strcmp(section, "provenance") || !strcmp(section, "result")) return OK;
+  return config_set_once(l->c, section, key, value, &l->seen, where, e);
 }
 
 int config_parse(Config *c, const char *text, const char *name, Err *e) {

@@ -16,6 +16,12 @@ typedef struct Config {
   NumList params_range;       // the same as lowest and highest N; when given, it takes the place of tokens_per_param
   int sizes_per_budget;
   NumList seeds;              // seeds per budget: one number for all or one for each
+  char kind[16];              // isoflop, horizons, verdict
+  int horizons;               // of each size, log-even over tokens_per_param (kind = horizons)
+  int recentre;               // budgets of a group: each group but the first is centred on the law through those before
+  double span;                // a centred budget's sizes lie within this factor of the centre
+  char shapes[256], vary[256];  // shapes instead of the family's; options to vary at each cell; "none"
+  char from[128];             // the parts whose fits make a verdict's forecast
   // [model]
   int d_model, n_layers, n_heads, seq_len;
   bool tied, qk_norm;
@@ -39,6 +45,9 @@ typedef struct Config {
   double lr_at, lr_exponent, lr_horizon, lr_max;
   double batch_at, batch_exponent;
   double beta2_small, beta2_large, beta2_switch;
+  // and how a part departs from it
+  double lr_scale, batch_scale;          // factors on the rule
+  double cosine_tokens, warmup_tokens;   // lengths that do not follow the horizon; 0: they do
   // [eval]
   double eval_tokens;         // final held-out loss: this many tokens of the held-out part, always the same ones
   int eval_points;            // held-out losses along the curve
@@ -69,6 +78,9 @@ int config_load(Config *c, const char *path, Err *e);
 int config_parse(Config *c, const char *text, const char *name, Err *e);
 // The option [section] key to the value of this text; section NULL: any. `where` begins the message. E_CONFIG.
 int config_set_key(Config *c, const char *section, const char *key, const char *value, const char *where, Err *e);
+// The same, once for each key: *seen remembers, a bit an option, and a second time is E_CONFIG. NULL: no section is wrong.
+int config_set_once(Config *c, const char *section, const char *key, const char *value, uint64_t *seen,
+                    const char *where, Err *e);
 // The value of an option as text, at full precision, as config_dump writes it.
 void config_print_value(const Config *c, const Option *o, char *text, size_t size);
 // A number as the shortest text that reads back as the same bits; "nan" for NaN. Returns the length.

@@ -1,7 +1,8 @@
 // plan.h: from a study file to its cells, with what each will cost.
 #ifndef ISOFLOP_PLAN_H
 #define ISOFLOP_PLAN_H
-#include "config.h"
+#include "record.h"
+#include "study.h"
 
 typedef struct Cell {
   Config cfg;      // resolved
@@ -11,17 +12,32 @@ typedef struct Cell {
   double epochs;   // passes over the corpus; above 1 tokens repeat
   double seconds;  // predicted by plan_measure; NaN before
   double bytes;    // of memory, likewise
+  uint64_t parts;  // bit i: part i of the study wants it
+  int stage;       // planned once every cell of the stages before it was done
 } Cell;
-typedef struct Plan { int n; Cell *cells; } Plan;
+typedef struct Plan {
+  int n;
+  Cell *cells;
+  bool complete;       // nothing waits for a record any more
+  int due;             // the verdict's part whose forecast has to be written now (Part.pair); -1: none
+  int later;           // runs of later stages, roughly
+  double later_flops;  // their FLOPs
+} Plan;
 
-// The cells of a study, each within 1 % of its budget in exact FLOPs, ordered by budget, size, seed. Pure: runs
-// nothing. Needs the corpus for identity and epochs. E_CONFIG when a budget cannot be met.
-int plan_make(Plan *p, const Config *study, uint64_t corpus_hash, double corpus_train_tokens, Err *e);
+// The cells of a study, each within 1 % of its budget in exact FLOPs, by stage, part, budget, size, seed. Stage 0 follows
+// from the study alone; budgets of later groups (`recentre`) are centred on the law through the part's smaller ones, and
+// the verdict's pair on its forecast, so they are planned only once every cell of earlier stages has a record in `done`
+// (NULL: none) that finished or diverged. Pure: runs nothing, and the same records give the same cells. E_CONFIG when a
+// budget cannot be met.
+int plan_make(Plan *p, const Study *s, const Records *done, Err *e);
+// The records of one part of a study, in the order of its plan; subset->r is the caller's to free (records_free).
+// E_MEMORY, or as plan_make.
+int study_part_records(const Study *s, const Records *all, int part, Records *subset, Err *e);
 // Predicts seconds and memory of every cell from a few steps of each distinct shape, on one thread; about 50 ms a
 // shape.
 int plan_measure(Plan *p, Err *e);
 // Every cell as a line of an aligned table, then the totals on that many workers.
-void plan_print(const Plan *p, int workers, FILE *f);
+void plan_print(const Plan *p, const Study *s, int workers, FILE *f);
 void plan_free(Plan *p);
 
 // When the last of n runs (seconds[], descending) ends if each goes to the worker that is free first; busy[workers]

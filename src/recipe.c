@@ -11,14 +11,17 @@ int recipe_resolve(Config *c, Err *e) {
   // The batch grows with the compute, by default with its root: about 5,000 steps at the optimal size whatever the
   // budget. It is one for all sizes of a budget, so that rounding to whole sequences puts no steps into a valley.
   if (c->batch_tokens == 0) {
-    const double sequences = pow(wanted * per_token / RECIPE_FLOPS, c->batch_exponent) * c->batch_at / c->seq_len;
+    const double rule = c->batch_at * pow(wanted * per_token / RECIPE_FLOPS, c->batch_exponent);
+    const double sequences = c->batch_scale * rule / c->seq_len;
     c->batch_tokens = c->seq_len * (int)fmax(1, fmin(round(sequences), 256));
   }
   if (c->lr == 0)
-    c->lr = fmin(c->lr_at * pow(N / RECIPE_PARAMS, c->lr_exponent) * pow(wanted / N / RECIPE_RATIO, c->lr_horizon),
-                 c->lr_max);
+    c->lr = c->lr_scale * fmin(c->lr_at * pow(N / RECIPE_PARAMS, c->lr_exponent) *
+                                   pow(wanted / N / RECIPE_RATIO, c->lr_horizon), c->lr_max);
   if (c->beta2 == 0) c->beta2 = c->batch_tokens < c->beta2_switch ? c->beta2_small : c->beta2_large;
 
+  if (c->cosine_tokens > 0) c->cosine_cycle = fmax(1, c->cosine_tokens / wanted);
+  if (c->warmup_tokens > 0) c->warmup = fmin(0.5, c->warmup_tokens / wanted);
   const double steps = round(wanted / c->batch_tokens);
   if (steps < 20 || steps * c->warmup > steps - 1)
     return fail(e, E_CONFIG,
@@ -26,6 +29,5 @@ int recipe_resolve(Config *c, Err *e) {
                 "after warm-up",
                 c->budget, steps, c->batch_tokens, N);
   c->tokens = steps * c->batch_tokens;
-  if (c->budget <= 0) c->budget = c->tokens * per_token;
   return OK;
 }

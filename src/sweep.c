@@ -41,47 +41,14 @@ static int folder_lock(const char *dir, int *lock, Err *e) {
   return OK;
 }
 
-static const char SECTIONS[] = "study model train recipe eval";  // [machine] may change from one start to the next
-
-static int study_write(const char *path, const Config *study, uint64_t corpus_hash, Err *e) {
-  OutFile o;
-  if (out_open(&o, path, e)) return e->code;
-  config_dump(study, SECTIONS, o.f);
-  fprintf(o.f, "\n[provenance]\ncorpus_hash = %016llx\n", (unsigned long long)corpus_hash);
-  return out_commit(&o, e);
-}
-
-static int study_compare(const char *path, const Config *study, uint64_t corpus_hash, Err *e) {
-  Config old;
-  char *text, hash[40];
-  size_t len;
-  config_defaults(&old);
-  if (config_load(&old, path, e)) return e->code = E_RECORD;
-  for (const Option *o = config_options; o->key; o++) {
-    if (!strstr(SECTIONS, o->section)) continue;
-    char there[1024], here[1024];
-    config_print_value(&old, o, there, sizeof there);
-    config_print_value(study, o, here, sizeof here);
-    if (strcmp(there, here))
-      return fail(e, E_RECORD, "%s: this folder belongs to another study: %s is %.60s there and %.60s here; "
-                  "use another --out", path, o->key, there, here);
-  }
-  if (file_read(path, &text, &len, e)) return e->code;
-  snprintf(hash, sizeof hash, "corpus_hash = %016llx", (unsigned long long)corpus_hash);
-  const bool same = strstr(text, hash) != NULL;
-  free(text);
-  if (same) return OK;
-  return fail(e, E_RECORD, "%s: this folder belongs to another study: the corpus has changed; use another --out", path);
-}
-
-int sweep_open(const char *dir, const Config *study, uint64_t corpus_hash, int *lock, Err *e) {
+int sweep_open(const char *dir, const Study *study, int *lock, Err *e) {
   char path[1024], runs[1024];
   snprintf(path, sizeof path, "%.900s/study.ini", dir);
   snprintf(runs, sizeof runs, "%.900s/runs", dir);
   if (dir_make(dir, e) || folder_lock(dir, lock, e)) return e->code;
-  if (file_exists(path)) study_compare(path, study, corpus_hash, e);
+  if (file_exists(path)) study_compare(dir, study, e);
   else if (file_exists(runs)) fail(e, E_RECORD, "%s: it holds runs but no study.ini: use another --out", dir);
-  else study_write(path, study, corpus_hash, e);
+  else study_save(dir, study, e);
   if (e->code == OK) dir_make(runs, e);
   if (e->code) close(*lock);
   return e->code;
@@ -100,9 +67,9 @@ typedef struct Worker {
 } Worker;
 
 typedef struct Sweep {
+  const Study *study;
   Plan *plan;
   const char *dir;
-  const Corpus *corpus;
   int n_workers, next, done, total;  // next cell to start; runs with a record, of all
   int n_failed, n_stopped;
   Worker *workers;
@@ -209,13 +176,14 @@ static bool run_done(const Sweep *s, const Cell *c, Record *r) {
 
 static int record_failure(const Sweep *s, const Cell *c, const char *reason, double seconds, Record *r, Err *e) {
   *r = (Record){.status = "failed", .cfg = c->cfg, .params = shape_params(&c->cfg),
-                .flops_per_token = shape_flops(&c->cfg), .floor_nats = s->corpus->floor_nats,
-                .val_floor = s->corpus->val_floor_nats, .val_loss = NAN,
-                .val_loss_se = NAN, .train_loss = NAN, .seconds = seconds};
+                .flops_per_token = shape_flops(&c->cfg), .floor_nats = NAN, .val_floor = NAN,
+                .val_loss = NAN, .val_loss_se = NAN, .train_loss = NAN, .seconds = seconds};
   memcpy(r->id, c->id, sizeof r->id);
   snprintf(r->reason, sizeof r->reason, "%s", reason);
-  snprintf(r->corpus_name, sizeof r->corpus_name, "%s", s->corpus->name);
-  snprintf(r->corpus_hash, sizeof r->corpus_hash, "%016llx", (unsigned long long)s->corpus->hash);
+  snprintf(r->corpus_name, sizeof r->corpus_name, "%.63s", c->cfg.corpus);
+  for (int i = 0; i < s->study->n; i++)
+    if (c->parts >> i & 1)
+      snprintf(r->corpus_hash, sizeof r->corpus_hash, "%016llx", (unsigned long long)s->study->part[i].corpus_hash);
   train_provenance(r);
   char path[1024];
   run_path(s, c, "/run.ini", path);
@@ -241,8 +209,12 @@ static double time_left(const Sweep *s) {
     predicted += share(w) * w->cell->seconds;
     busy[i] = (1 - w->at) * w->cell->seconds;
   }
+  double flops = 0, all = 0;
   for (int i = s->next; i < s->plan->n; i++) seconds[i - s->next] = s->plan->cells[i].seconds;
-  const double left = plan_makespan(seconds, s->plan->n - s->next, busy, s->n_workers) * worked / predicted;
+  for (int i = 0; i < s->plan->n; i++) flops += s->plan->cells[i].flops, all += s->plan->cells[i].seconds;
+  double left = plan_makespan(seconds, s->plan->n - s->next, busy, s->n_workers);
+  if (flops > 0) left += s->plan->later_flops * all / flops / s->n_workers;
+  left *= worked / predicted;
   free(busy);
   return left;
 }
@@ -362,14 +334,25 @@ static int sweep_loop(Sweep *s, struct pollfd *polls, Err *e) {
 
 static int longest_first(const void *pa, const void *pb) {
   const Cell *a = pa, *b = pb;
+  if (a->stage != b->stage) return a->stage - b->stage;
   return a->seconds != b->seconds ? (a->seconds < b->seconds) - (a->seconds > b->seconds) : strcmp(a->id, b->id);
 }
 
-// Takes the cells that are done out of the plan; measures and orders the rest.
+// Plans what the records allow, takes the cells that are done out of the plan, measures and orders the rest.
 static int sweep_prepare(Sweep *s, Err *e) {
   Plan *p = s->plan;
+  Records done;
+  const bool first = s->total == 0;
+  plan_free(p);
+  if (records_load(s->dir, &done, e)) return e->code;
+  plan_make(p, s->study, &done, e);
+  records_free(&done);
+  if (e->code) return e->code;
   int left = 0;
-  s->total = p->n;
+  s->total = p->n + p->later;
+  s->total_flops = p->later_flops;
+  s->done_flops = 0;
+  s->next = 0;
   for (int i = 0; i < p->n; i++) {
     Record r;
     const Cell c = p->cells[i];
@@ -379,12 +362,11 @@ static int sweep_prepare(Sweep *s, Err *e) {
   }
   s->done = p->n - left;
   p->n = left;
-  if (s->done) printf("%d of %d runs have a record already\n", s->done, s->total);
+  if (s->done && first) printf("%d of %d runs have a record already\n", s->done, s->total);
   if (plan_measure(p, e)) return e->code;
   qsort(p->cells, (size_t)p->n, sizeof *p->cells, longest_first);
-  s->began = now_seconds();
-  if (left) printf("%d runs to go on %d worker%s, about %s\n", left, s->n_workers, s->n_workers == 1 ? "" : "s",
-                   plan_duration(time_left(s)));
+  if (left && first) printf("%d runs to go on %d worker%s, about %s\n", s->total - s->done, s->n_workers,
+                            s->n_workers == 1 ? "" : "s", plan_duration(time_left(s)));
   fflush(stdout);
   return OK;
 }
@@ -415,19 +397,30 @@ static int sweep_conclude(const Sweep *s, Err *e) {
   return e->code;
 }
 
-int sweep_run(Plan *p, const char *dir, const Corpus *corpus, int workers, Err *e) {
+// Stage after stage, as long as records come that allow the next.
+static int sweep_stages(Sweep *s, struct pollfd *polls, Err *e) {
+  do {
+    if (sweep_prepare(s, e) || sweep_loop(s, polls, e)) return e->code;
+  } while (s->plan->n && !s->plan->complete && !stop_signal && !s->n_failed && !s->n_stopped);
+  return sweep_conclude(s, e);
+}
+
+int sweep_run(const Study *study, const char *dir, int workers, Err *e) {
   *e = (Err){0};
   stop_signal = n_signals = 0;
-  Sweep s = {.plan = p, .dir = dir, .corpus = corpus, .n_workers = workers, .live = isatty(STDOUT_FILENO)};
+  Plan plan = {0};
+  Sweep s = {.study = study, .plan = &plan, .dir = dir, .n_workers = workers, .live = isatty(STDOUT_FILENO),
+             .began = now_seconds()};
   s.workers = mem_new((size_t)workers * sizeof *s.workers, "sweep", e);
   struct pollfd *polls = mem_new((size_t)workers * sizeof *polls, "sweep", e);
   struct sigaction act = {.sa_handler = on_signal}, was_int, was_term;  // no SA_RESTART: poll returns at once
   setenv("OMP_NUM_THREADS", "1", 1);  // one core a run
   sigaction(SIGINT, &act, &was_int);
   sigaction(SIGTERM, &act, &was_term);
-  if (s.workers && polls && sweep_prepare(&s, e) == OK && sweep_loop(&s, polls, e) == OK) sweep_conclude(&s, e);
+  if (s.workers && polls) sweep_stages(&s, polls, e);
   sigaction(SIGINT, &was_int, NULL);
   sigaction(SIGTERM, &was_term, NULL);
+  plan_free(&plan);
   free(polls);
   free(s.workers);
   return e->code;

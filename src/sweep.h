@@ -12,13 +12,12 @@
 
 // Makes or opens the study folder, locks it and checks that it holds this study. Returns the lock in *lock (close it
 // to unlock). E_RECORD when it belongs to another study or to a running sweep.
-int sweep_open(const char *dir, const Config *study, uint64_t corpus_hash, int *lock, Err *e);
+int sweep_open(const char *dir, const Study *study, int *lock, Err *e);
 
-// Runs every cell that has no finished or diverged record yet (a failed one is tried again), `workers` at a time,
-// longest first; then writes runs.csv. The plan is put in that order and measured on the way. Returns OK; E_RUNS if
-// some run failed; E_REQUEUE if some run was stopped from outside; 130 or 143 after a signal, when all runs have
-// saved a checkpoint; or an error.
-int sweep_run(Plan *p, const char *dir, const Corpus *corpus, int workers, Err *e);
+// Runs every cell that has no finished or diverged record yet (a failed one is tried again), `workers` at a time, stage
+// after stage, longest first; then writes runs.csv. Returns OK; E_RUNS if some run failed; E_REQUEUE if some run was
+// stopped from outside; 130 or 143 after a signal, when all runs have saved a checkpoint; or an error.
+int sweep_run(const Study *study, const char *dir, int workers, Err *e);
 
 // `isoflop plan|sweep`: see their --help.
 int plan_main(int argc, char **argv);

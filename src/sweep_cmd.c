@@ -28,7 +28,8 @@ static const char SWEEP_HELP[] =
 static const char OPTIONS_HELP[] =
     "  --config FILE     the study; without it, the defaults. May be given again (a tuned recipe.ini): later ones win\n"
     "  --workers N       runs at a time (default: the cores there are)\n"
-    "  --set KEY=VALUE   one option; wins over the file. `isoflop help options` lists them all\n";
+    "  --set KEY=VALUE   one option for all parts of the study; wins over the file's shared sections\n"
+    "  --set PART:KEY=VALUE   one option of one part. `isoflop help options` lists them all\n";
 
 enum { MAX_SETS = 64, MAX_FILES = 8, MAX_WORKERS = 1024 };
 typedef struct Args {
@@ -70,18 +71,9 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
   return OK;
 }
 
-// From the command line to the study, its corpus and its plan.
-static int study_open(const Args *a, Config *study, Corpus *corpus, Plan *plan, Err *e) {
-  char path[1024];
-  config_defaults(study);
-  for (int i = 0; i < a->n_configs; i++)
-    if (config_load(study, a->configs[i], e)) return e->code;
-  for (int i = 0; i < a->n_sets; i++)
-    if (config_set(study, a->sets[i], "--set", e)) return e->code;
-  if (config_check(study, e) || corpus_resolve(study->corpus, path, sizeof path, e) || corpus_open(corpus, path, e))
-    return e->code;
-  if (plan_make(plan, study, corpus->hash, (double)corpus->n_train, e)) corpus_close(corpus);
-  return e->code;
+// From the command line to the study and what its corpora are.
+static int study_gather(const Args *a, Study *s, Err *e) {
+  return study_load(s, a->n_configs, a->configs, a->n_sets, a->sets, e) ? e->code : study_corpora(s, e);
 }
 
 static int finish(int code, const Err *e) {
@@ -92,37 +84,32 @@ static int finish(int code, const Err *e) {
 int plan_main(int argc, char **argv) {
   Err e = {0};
   Args a;
-  Config study;
-  Corpus corpus;
+  Study study;
   Plan plan;
   if (args_parse(argc, argv, &a, &e)) return finish(e.code, &e);
   if (a.help) return printf("%s%s", PLAN_HELP, OPTIONS_HELP), OK;
-  if (study_open(&a, &study, &corpus, &plan, &e)) return finish(e.code, &e);
+  if (study_gather(&a, &study, &e) || plan_make(&plan, &study, NULL, &e)) return finish(e.code, &e);
   if (plan_measure(&plan, &e) == OK) {
-    printf("study %s on corpus %s (%.1f MB to train on)\n\n", study.study, corpus.name, (double)corpus.n_train / 1e6);
-    plan_print(&plan, a.workers, stdout);
+    printf("study %s on corpus %s (%.1f MB to train on)\n\n", study.base.study, study.part[0].cfg.corpus,
+           study.part[0].corpus_tokens / 1e6);
+    plan_print(&plan, &study, a.workers, stdout);
   }
   plan_free(&plan);
-  corpus_close(&corpus);
   return finish(e.code, &e);
 }
 
 int sweep_main(int argc, char **argv) {
   Err e = {0};
   Args a;
-  Config study;
-  Corpus corpus;
-  Plan plan;
+  Study study;
   if (args_parse(argc, argv, &a, &e)) return finish(e.code, &e);
   if (a.help) return printf("%s  --out DIR         the study's folder\n%s", SWEEP_HELP, OPTIONS_HELP), OK;
   if (!a.out) return finish(fail(&e, E_USAGE, "sweep: --out DIR is missing: see `isoflop sweep --help`"), &e);
-  if (study_open(&a, &study, &corpus, &plan, &e)) return finish(e.code, &e);
+  if (study_gather(&a, &study, &e)) return finish(e.code, &e);
   int lock;
-  if (sweep_open(a.out, &study, corpus.hash, &lock, &e) == OK) {
-    sweep_run(&plan, a.out, &corpus, a.workers, &e);
+  if (sweep_open(a.out, &study, &lock, &e) == OK) {
+    sweep_run(&study, a.out, a.workers, &e);
     close(lock);
   }
-  plan_free(&plan);
-  corpus_close(&corpus);
   return finish(e.code, &e);
 }

@@ -20,6 +20,13 @@ static Config study_of(const char *const *sets) {
   return c;
 }
 
+// The plan of one part on a corpus of this hash.
+static int plan_one(Plan *p, const Config *study, uint64_t corpus_hash, double tokens, Err *e) {
+  static Study s;
+  study_single(&s, study, corpus_hash, tokens);
+  return plan_make(p, &s, NULL, e);
+}
+
 static void test_cells_meet_the_study(void **state) {
   (void)state;
   const char *sets[] = {"budgets=4e11, 1.6e12, 6.4e12", "tokens_per_param=2, 400", "sizes_per_budget=7",
@@ -27,7 +34,7 @@ static void test_cells_meet_the_study(void **state) {
   const Config study = study_of(sets);
   Plan p;
   Err e;
-  if (plan_make(&p, &study, 42, CORPUS, &e)) fail_msg("%s", e.msg);
+  if (plan_one(&p, &study, 42, CORPUS, &e)) fail_msg("%s", e.msg);
   assert_int_equal(p.n, 7 * (2 + 1 + 3));
   const int seeds[] = {2, 1, 3};
   int at = 0;
@@ -62,7 +69,7 @@ static void test_sizes_are_even(void **state) {
   const Config study = study_of(sets);
   Plan p;
   Err e;
-  if (plan_make(&p, &study, 1, CORPUS, &e)) fail_msg("%s", e.msg);
+  if (plan_one(&p, &study, 1, CORPUS, &e)) fail_msg("%s", e.msg);
   assert_int_equal(p.n, 6);
   double family_gap = 0, before = 0;
   Config c = study;
@@ -89,7 +96,7 @@ static void test_sizes_are_distinct_for_any_number(void **state) {
     study.sizes_per_budget = want;
     Plan p;
     Err e;
-    if (plan_make(&p, &study, 1, CORPUS, &e)) fail_msg("%s", e.msg);
+    if (plan_one(&p, &study, 1, CORPUS, &e)) fail_msg("%s", e.msg);
     assert_true(p.n == want || want > 20);
     for (int i = 1; i < p.n; i++) assert_true(p.cells[i].params > p.cells[i - 1].params);
     plan_free(&p);
@@ -102,7 +109,7 @@ static void test_a_range_for_each_budget(void **state) {
   const Config study = study_of(sets);
   Plan p;
   Err e;
-  if (plan_make(&p, &study, 1, CORPUS, &e)) fail_msg("%s", e.msg);
+  if (plan_one(&p, &study, 1, CORPUS, &e)) fail_msg("%s", e.msg);
   for (int i = 0; i < p.n; i++) {
     const Cell *c = &p.cells[i];
     if (c->cfg.budget == 1e11) assert_true(c->params >= 1e4 && c->params <= 5e4);
@@ -126,7 +133,7 @@ static void test_what_cannot_be_met_is_refused(void **state) {
     const Config study = study_of(sets);
     Plan p;
     Err e = {0};
-    assert_int_equal(plan_make(&p, &study, 1, CORPUS, &e), E_CONFIG);
+    assert_int_equal(plan_one(&p, &study, 1, CORPUS, &e), E_CONFIG);
     if (!strstr(e.msg, bad[i].says)) fail_msg("'%s' should say: %s", e.msg, bad[i].says);
     assert_null(p.cells);
   }
@@ -135,7 +142,7 @@ static void test_what_cannot_be_met_is_refused(void **state) {
   const Config study = study_of(sets);
   Plan p;
   Err e = {0};
-  assert_int_equal(plan_make(&p, &study, 1, CORPUS, &e), E_CONFIG);
+  assert_int_equal(plan_one(&p, &study, 1, CORPUS, &e), E_CONFIG);
   assert_non_null(strstr(e.msg, "miss the budget"));
 }
 
@@ -147,7 +154,7 @@ static void test_measure_covers_every_cell(void **state) {
   Plan p;
   Err e;
   assert_int_equal(kernels_init(NULL), 0);
-  if (plan_make(&p, &study, 1, CORPUS, &e)) fail_msg("%s", e.msg);
+  if (plan_one(&p, &study, 1, CORPUS, &e)) fail_msg("%s", e.msg);
   for (int i = 0; i < p.n; i++) assert_true(isnan(p.cells[i].seconds));
   assert_int_equal(plan_measure(&p, &e), OK);
   for (int i = 0; i < p.n; i++) {
