@@ -5,6 +5,7 @@
 // fit_*.c. Reference: Hoffmann et al. 2022, Training Compute-Optimal Large Language Models (arXiv 2203.15556),
 // section 3.
 #include "fit.h"
+#include "plan.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,10 +209,34 @@ void study_print(const StudyFit *s, FILE *f) {
             s->records->first_bad);
 }
 
+// Of a study of several parts the laws are those of its parts isoflop and horizons; the others vary something else.
+static int main_parts(const char *dir, Records *rs, Err *e) {
+  char path[1024];
+  Study s;
+  Plan p;
+  snprintf(path, sizeof path, "%.900s/study.ini", dir);
+  if (!file_exists(path)) return OK;
+  if (study_read(dir, &s, e)) return e->code;
+  const int isoflop = study_part(&s, "isoflop"), horizons = study_part(&s, "horizons");
+  if (s.n == 1 || isoflop < 0) return OK;
+  if (plan_make(&p, &s, rs, e)) return e->code;
+  const uint64_t wanted = 1ull << isoflop | (horizons < 0 ? 0 : 1ull << horizons);
+  int kept = 0;
+  for (int i = 0; i < rs->n; i++) {
+    bool keep = false;
+    for (int j = 0; j < p.n && !keep; j++) keep = p.cells[j].parts & wanted && !strcmp(p.cells[j].id, rs->r[i].id);
+    if (keep) rs->r[kept++] = rs->r[i];
+  }
+  rs->n = kept;
+  plan_free(&p);
+  return OK;
+}
+
 int study_open(const char *dir, Records *rs, StudyFit *s, Err *e) {
   Curves cs;
   *e = (Err){0};
   if (records_load(dir, rs, e)) return e->code;
+  if (main_parts(dir, rs, e)) return records_free(rs), e->code;
   if (!rs->n)
     fail(e, E_RECORD, "%s/runs: no run record found, expected <id>/run.ini%s%s", dir, rs->n_bad ? "; " : "",
          rs->first_bad);

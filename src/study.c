@@ -153,7 +153,8 @@ static void study_dump(const Study *s, FILE *f) {
       if (!strstr(SECTIONS, o->section)) continue;
       config_print_value(&s->base, o, shared, sizeof shared);
       config_print_value(&s->part[i].cfg, o, own, sizeof own);
-      if (strcmp(shared, own)) fprintf(f, "%s = %s\n", o->key, own);
+      // The kind always: a section without a key does not begin a part.
+      if (strcmp(shared, own) || !strcmp(o->key, "kind")) fprintf(f, "%s = %s\n", o->key, own);
     }
   }
   fputs("\n[corpora]\n", f);  // content hash and training tokens of each part's

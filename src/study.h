@@ -1,7 +1,8 @@
 // study.h: a study file: what to run, in parts that share one folder.
 //
 // [study], [model], [train], [recipe], [eval] and [machine] hold for all parts. A section [part NAME] begins a part: a
-// copy of what is shared, in which any option may be set again. A file without parts has one, named "isoflop".
+// copy of what is shared, in which any option may be set again (one at least: a section without a key is none). A file
+// without parts has one, named "isoflop".
 #ifndef ISOFLOP_STUDY_H
 #define ISOFLOP_STUDY_H
 #include "config.h"

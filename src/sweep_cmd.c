@@ -105,7 +105,10 @@ int sweep_main(int argc, char **argv) {
   if (args_parse(argc, argv, &a, &e)) return finish(e.code, &e);
   if (a.help) return printf("%s  --out DIR         the study's folder\n%s", SWEEP_HELP, OPTIONS_HELP), OK;
   if (!a.out) return finish(fail(&e, E_USAGE, "sweep: --out DIR is missing: see `isoflop sweep --help`"), &e);
-  if (study_gather(&a, &study, &e)) return finish(e.code, &e);
+  Plan plan;
+  // What cannot be planned is refused before anything is made.
+  if (study_gather(&a, &study, &e) || plan_make(&plan, &study, NULL, &e)) return finish(e.code, &e);
+  plan_free(&plan);
   int lock;
   if (sweep_open(a.out, &study, &lock, &e) == OK) {
     sweep_run(&study, a.out, a.workers, &e);

@@ -163,7 +163,9 @@ static void test_measure_covers_every_cell(void **state) {
   }
   static char text[16384];
   FILE *f = fmemopen(text, sizeof text, "w");
-  plan_print(&p, 2, f);
+  static Study s;
+  study_single(&s, &study, 1, CORPUS);
+  plan_print(&p, &s, 2, f);
   fclose(f);
   for (int i = 0; i < p.n; i++) assert_non_null(strstr(text, p.cells[i].id));
   assert_non_null(strstr(text, "\n12 runs, "));
