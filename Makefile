@@ -28,8 +28,9 @@ TESTS   := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/test_*.c) tests/chec
 # What `make sweep` trains on: english, code, synthetic, or a path to .txt or .gz files; and where its study goes.
 CORPUS  ?= english
 OUT     ?= out/sweep-$(basename $(notdir $(CORPUS)))
+STUDY   ?= out/study
 
-.PHONY: all sweep report bench corpus corpus-english corpus-code check test test-neon asan ubsan cover tidy fmt clean help FORCE
+.PHONY: all sweep study report bench corpus corpus-english corpus-code check test test-neon asan ubsan cover tidy fmt clean help FORCE
 all: $B/isoflop  ## build/isoflop
 
 $B/%.o: %.c Makefile
@@ -54,6 +55,9 @@ $B/tests/test_model: $B/tests/ref_gpt.o
 sweep: $B/isoflop corpus  ## the default study on CORPUS=english|code|synthetic|PATH: trains, fits, draws OUT/report.html
 	$B/isoflop sweep --config configs/sweep.ini --set corpus=$(CORPUS) --out $(OUT)
 	@$(MAKE) --no-print-directory report
+study: $B/isoflop corpus-english corpus-code  ## the whole study: 700 runs, every figure and table, STUDY/report.html (1.5 hours)
+	$B/isoflop sweep --config configs/study.ini --out $(STUDY)
+	$B/isoflop report $(STUDY)
 report: $B/isoflop  ## fits and figures again from the runs that OUT has
 	$B/isoflop report $(OUT)
 bench: $B/isoflop  ## the ladder of matrix products and the training step: tables, out/bench/gemm.csv, pictures (2 minutes)
