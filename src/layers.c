@@ -8,7 +8,6 @@ static const float NORM_EPS = 1.0f / NORM_EPS_INV;
 // Query rows a block of attention: keeps its T x ATT_ROWS scores in L1 and wastes at most half of this many masked
 // columns a row.
 enum { ATT_ROWS = 16 };
-
 void layers_product(const Dims *d, Mat y, Mat x, Mat w, int accumulate) {
   (d->bf16 ? gemm_bf16 : gemm)(y, x, w, accumulate);
 }
@@ -16,6 +15,7 @@ void layers_product_team(const Dims *d, Mat y, Mat x, Mat w, int accumulate) {
   (d->bf16 ? gemm_bf16_team : gemm_team)(y, x, w, accumulate);
 }
 Mat layers_pack(const Dims *d, float *dst, Mat w) { return (d->bf16 ? gemm_pack_bf16 : gemm_pack)(dst, w); }
+size_t layers_pack_floats(const Dims *d, int k, int n) { return gemm_pack_floats(d->bf16 ? (k + 1) / 2 : k, n); }
 
 // ---- Attention (Vaswani et al. 2017), causal ----------------------------------------------------------
 //
@@ -25,23 +25,29 @@ Mat layers_pack(const Dims *d, float *dst, Mat w) { return (d->bf16 ? gemm_pack_
 
 size_t layers_scratch(const Dims *d) {
   const int hd = d->C / d->H;
-  return 2 * gemm_pack_floats(hd, d->T) + 2 * (size_t)ATT_ROWS * d->T;
+  return 2 * gemm_pack_floats(hd, d->T) + 2 * (size_t)ATT_ROWS * row_ld(d->T) + (size_t)d->H * d->T;
+}
+
+// Head h of the `at`-th of `parts` matrices [T][C] that lie side by side.
+static Mat head_of(float *p, const Dims *d, int parts, int at, int h) {
+  const int hd = d->C / d->H;
+  return mat_ld(p + at * d->C + h * hd, d->T, hd, row_ld(parts * d->C));
 }
 
 // Rows i0.. of the scores against keys 0..i0+rows, unscaled.
 static Mat scores(float *buf, Mat q, Mat kt, int i0, int rows, int T) {
-  Mat s = mat_ld(buf, rows, i0 + rows, T);
+  Mat s = mat_ld(buf, rows, i0 + rows, row_ld(T));
   gemm(s, mat_rows(q, i0, rows), mat_cols(kt, 0, i0 + rows), 0);
   return s;
 }
 
 static void attention_forward(const Dims *d, const Acts *a, float *scratch) {
-  const int T = d->T, C = d->C, hd = C / d->H;
+  const int T = d->T, hd = d->C / d->H;
   const float scale = 1 / sqrtf((float)hd);
   float *kt_buf = scratch, *s_buf = scratch + 2 * gemm_pack_floats(hd, T);
   for (int h = 0; h < d->H; h++) {
-    const Mat q = mat_ld(a->qk + h * hd, T, hd, 2 * C), k = mat_ld(a->qk + C + h * hd, T, hd, 2 * C);
-    const Mat v = mat_ld(a->qkv + 2 * C + h * hd, T, hd, 3 * C), o = mat_ld(a->att + h * hd, T, hd, C);
+    const Mat q = head_of(a->qk, d, 2, 0, h), k = head_of(a->qk, d, 2, 1, h), v = head_of(a->qkv, d, 3, 2, h);
+    const Mat o = head_of(a->att, d, 1, 0, h);
     const Mat kt = gemm_pack(kt_buf, tr(k));
     float *stats = a->stats + (size_t)h * T * 2;
     for (int i0 = 0; i0 < T; i0 += ATT_ROWS) {
@@ -59,33 +65,30 @@ static void attention_forward(const Dims *d, const Acts *a, float *scratch) {
 
 // With dp_j = do_i.v_j and delta_i = sum_j p_j dp_j = do_i.o_i:
 //   ds_j = p_j (dp_j - delta_i) scale,   dq_i = sum_j ds_j k_j,   dk_j += ds_j q_i,   dv_j += p_j do_i.
-// Writes the gradients of rotated queries and keys and of values into dqkv.
-static void attention_backward(const Dims *d, const Acts *a, const Grads *g, float *scratch) {
-  const int T = d->T, C = d->C, hd = C / d->H;
+// delta [T][H]. Writes the gradients of rotated queries and keys and of values into dqkv.
+static void attention_backward(const Dims *d, const Acts *a, const Grads *g, const float *delta, float *scratch) {
+  const int T = d->T, hd = d->C / d->H;
   const float scale = 1 / sqrtf((float)hd);
   float *kt_buf = scratch, *vt_buf = kt_buf + gemm_pack_floats(hd, T);
-  float *p_buf = vt_buf + gemm_pack_floats(hd, T), *ds_buf = p_buf + (size_t)ATT_ROWS * T;
+  float *p_buf = vt_buf + gemm_pack_floats(hd, T), *ds_buf = p_buf + (size_t)ATT_ROWS * row_ld(T);
   for (int h = 0; h < d->H; h++) {
-    const Mat q = mat_ld(a->qk + h * hd, T, hd, 2 * C), k = mat_ld(a->qk + C + h * hd, T, hd, 2 * C);
-    const Mat v = mat_ld(a->qkv + 2 * C + h * hd, T, hd, 3 * C);
-    const Mat o = mat_ld(a->att + h * hd, T, hd, C), dout = mat_ld(g->datt + h * hd, T, hd, C);
-    const Mat dq = mat_ld(g->dqkv + h * hd, T, hd, 3 * C), dk = mat_ld(g->dqkv + C + h * hd, T, hd, 3 * C);
-    const Mat dv = mat_ld(g->dqkv + 2 * C + h * hd, T, hd, 3 * C);
+    const Mat q = head_of(a->qk, d, 2, 0, h), k = head_of(a->qk, d, 2, 1, h), v = head_of(a->qkv, d, 3, 2, h);
+    const Mat dout = head_of(g->datt, d, 1, 0, h), dq = head_of(g->dqkv, d, 3, 0, h);
+    const Mat dk = head_of(g->dqkv, d, 3, 1, h), dv = head_of(g->dqkv, d, 3, 2, h);
     const Mat kt = gemm_pack(kt_buf, tr(k)), vt = gemm_pack(vt_buf, tr(v));
     const float *stats = a->stats + (size_t)h * T * 2;
     // From the last block up: the first block met by a key row stores, later ones add.
     for (int i0 = (T - 1) / ATT_ROWS * ATT_ROWS; i0 >= 0; i0 -= ATT_ROWS) {
       const int rows = T - i0 < ATT_ROWS ? T - i0 : ATT_ROWS, n = i0 + rows, add = n < T;
       const Mat doi = mat_rows(dout, i0, rows);
-      Mat p = scores(p_buf, q, kt, i0, rows, T), ds = mat_ld(ds_buf, rows, n, T);
+      Mat p = scores(p_buf, q, kt, i0, rows, T), ds = mat_ld(ds_buf, rows, n, row_ld(T));
       gemm(ds, doi, mat_cols(vt, 0, n), 0);
       for (int r = 0; r < rows; r++) {
         const int i = i0 + r, m = i + 1;
         const size_t masked = sizeof(float) * (size_t)(rows - r - 1);
         float *prow = p.p + r * p.rs, *dsrow = ds.p + r * ds.rs;
-        const float delta = kern->dot(dout.p + i * dout.rs, o.p + i * o.rs, hd);
         kern->softmax_again(prow, m, scale, stats[2 * i], stats[2 * i + 1]);
-        kern->softmax_back(dsrow, prow, m, delta, scale);
+        kern->softmax_back(dsrow, prow, m, delta[(size_t)i * d->H + h], scale);
         memset(prow + m, 0, masked);
         memset(dsrow + m, 0, masked);
       }
@@ -96,54 +99,109 @@ static void attention_backward(const Dims *d, const Acts *a, const Grads *g, flo
   }
 }
 
-// ---- The two halves of a block -------------------------------------------------------------------------
+// ---- A block -----------------------------------------------------------------------------------------
 
-void layers_attention(const Dims *d, const Block *b, const Acts *a, float *scratch) {
-  const int T = d->T, C = d->C, H = d->H;
-  kern->rmsnorm(a->n1, C, a->rstd1, a->x0, C, b->norm1, T, 1, C, NORM_EPS);
-  layers_product(d, mat(a->qkv, T, 3 * C), mat(a->n1, T, C), b->qkv, 0);
+Acts layers_acts_at(const Dims *d, const Acts *a, size_t r) {
+  const size_t C1 = row_ld(d->C), C2 = row_ld(2 * d->C), C3 = row_ld(3 * d->C), C4 = row_ld(4 * d->C), H = d->H;
+  return (Acts){.x0 = a->x0 + r * C1,
+                .rstd1 = a->rstd1 + r,
+                .n1 = a->n1 + r * C1,
+                .qkv = a->qkv + r * C3,
+                .qk = a->qk + r * C2,
+                .qk_rstd = a->qk_rstd + r * 2 * H,
+                .att = a->att + r * C1,
+                .stats = a->stats + r * H * 2,
+                .x1 = a->x1 + r * C1,
+                .rstd2 = a->rstd2 + r,
+                .n2 = a->n2 + r * C1,
+                .g = a->g + r * C4,
+                .dg = a->dg ? a->dg + r * C4 : NULL};
+}
+
+static Mat rows_of(float *p, int rows, int n) { return mat_ld(p, rows, n, row_ld(n)); }
+
+Mat layers_input(const Dims *d, const Acts *a, MatId m, int rows) {
+  float *const p[] = {a->n1, a->att, a->n2, a->g};
+  return rows_of(p[m], rows, m == OUT ? 4 * d->C : d->C);
+}
+
+Mat layers_output(const Dims *d, const Grads *g, MatId m, int rows) {
+  float *const p[] = {g->dqkv, g->dx1, g->dh, g->dx2};
+  return rows_of(p[m], rows, m == QKV ? 3 * d->C : m == FC ? 4 * d->C : d->C);
+}
+
+static void rows_copy(float *y, const float *x, int rows, int n) {
+  memcpy(y, x, sizeof(float) * ((size_t)(rows - 1) * row_ld(n) + n));
+}
+
+void layers_forward(const Dims *d, const Block *b, const Acts *a, float *x2, int keep, float *scratch) {
+  const int T = d->T, C = d->C, H = d->H, C1 = row_ld(C), C2 = row_ld(2 * C), C3 = row_ld(3 * C), C4 = row_ld(4 * C);
+  kern->rmsnorm(a->n1, C1, a->rstd1, a->x0, C1, b->norm1, T, 1, C, NORM_EPS);
+  layers_product(d, rows_of(a->qkv, T, 3 * C), rows_of(a->n1, T, C), b->fw[QKV], 0);
   if (d->qk_norm)
-    kern->rmsnorm(a->qk, 2 * C, a->qk_rstd, a->qkv, 3 * C, b->qk_norm, T, 2 * H, C / H, NORM_EPS);
+    kern->rmsnorm(a->qk, C2, a->qk_rstd, a->qkv, C3, b->qk_norm, T, 2 * H, C / H, NORM_EPS);
   else
     for (int t = 0; t < T; t++)
-      memcpy(a->qk + (size_t)t * 2 * C, a->qkv + (size_t)t * 3 * C, sizeof(float) * 2 * (size_t)C);
-  kern->rope(a->qk, 2 * C, d->cosine, d->sine, T, C, 1);
-  kern->rope(a->qk + C, 2 * C, d->cosine, d->sine, T, C, 1);
+      memcpy(a->qk + (size_t)t * C2, a->qkv + (size_t)t * C3, sizeof(float) * 2 * (size_t)C);
+  kern->rope(a->qk, C2, d->cosine, d->sine, T, C, 1);
+  kern->rope(a->qk + C, C2, d->cosine, d->sine, T, C, 1);
   attention_forward(d, a, scratch);
-  memcpy(a->x1, a->x0, sizeof(float) * (size_t)T * C);
-  layers_product(d, mat(a->x1, T, C), mat(a->att, T, C), b->proj, 1);
+  rows_copy(a->x1, a->x0, T, C);
+  layers_product(d, rows_of(a->x1, T, C), rows_of(a->att, T, C), b->fw[PROJ], 1);
+
+  kern->rmsnorm(a->n2, C1, a->rstd2, a->x1, C1, b->norm2, T, 1, C, NORM_EPS);
+  layers_product(d, rows_of(a->g, T, 4 * C), rows_of(a->n2, T, C), b->fw[FC], 0);
+  for (int t = 0; t < T; t++) {
+    float *g = a->g + (size_t)t * C4;
+    kern->gelu(g, keep ? a->dg + (size_t)t * C4 : NULL, g, 4 * (size_t)C);
+  }
+  rows_copy(x2, a->x1, T, C);
+  layers_product(d, rows_of(x2, T, C), rows_of(a->g, T, 4 * C), b->fw[OUT], 1);
 }
 
-void layers_ffn(const Dims *d, const Block *b, const Acts *a, float *x2, int keep) {
-  const int T = d->T, C = d->C;
-  kern->rmsnorm(a->n2, C, a->rstd2, a->x1, C, b->norm2, T, 1, C, NORM_EPS);
-  layers_product(d, mat(a->g, T, 4 * C), mat(a->n2, T, C), b->fc, 0);
-  kern->gelu(a->g, keep ? a->dg : NULL, a->g, (size_t)T * 4 * C);
-  memcpy(x2, a->x1, sizeof(float) * (size_t)T * C);
-  layers_product(d, mat(x2, T, C), mat(a->g, T, 4 * C), b->out, 1);
+// Reads x once in the order of addresses, which the hardware fetches ahead from beyond the second-level cache; a product
+// that takes x by columns would wait for it.
+static void fetch(Mat x) {
+  for (int i = 0; i < x.rows; i++)
+    for (int j = 0; j < x.cols; j += 16) {
+      int word;
+      memcpy(&word, x.p + i * x.rs + j, sizeof word);
+      __asm__ volatile("" : : "r"(word));
+    }
 }
 
-// x2 = x1 + gelu(norm(x1) Wfc) Wout, so dx1 = dx2 + norm'( ((dx2 Wout^T) * gelu') Wfc^T ).
-void layers_ffn_backward(const Dims *d, const Block *b, const Acts *a, const Grads *g) {
-  const int T = d->T, C = d->C;
-  layers_product(d, mat(g->dg, T, 4 * C), mat(g->dx2, T, C), b->out_t, 0);
-  kern->mul(g->dg, a->dg, (size_t)T * 4 * C);
-  layers_product(d, mat(g->dn, T, C), mat(g->dg, T, 4 * C), b->fc_t, 0);
-  memcpy(g->dx1, g->dx2, sizeof(float) * (size_t)T * C);
-  kern->rmsnorm_back(g->dx1, C, g->gains + 3 * C, g->dn, C, a->x1, C, a->rstd2, b->norm2, T, 1, C, 1);
+static void weight_grad(const Dims *d, const Block *dw, const Acts *a, const Grads *g, MatId m) {
+  if (!dw) return;
+  const Mat x = layers_input(d, a, m, d->T);
+  fetch(x);
+  layers_product(d, dw->w[m], tr(x), layers_output(d, g, m, d->T), 1);
 }
 
+// x2 = x1 + gelu(norm(x1) Wfc) Wout, so dx1 = dx2 + norm'( ((dx2 Wout^T) * gelu') Wfc^T );
 // x1 = x0 + att Wproj with att from rotated, normalised queries and keys: undone in the opposite order.
-void layers_attention_backward(const Dims *d, const Block *b, const Acts *a, const Grads *g, float *scratch) {
-  const int T = d->T, C = d->C, H = d->H;
-  layers_product(d, mat(g->datt, T, C), mat(g->dx1, T, C), b->proj_t, 0);
-  attention_backward(d, a, g, scratch);
-  kern->rope(g->dqkv, 3 * C, d->cosine, d->sine, T, C, -1);
-  kern->rope(g->dqkv + C, 3 * C, d->cosine, d->sine, T, C, -1);
+void layers_backward(const Dims *d, const Block *b, const Block *dw, const Acts *a, const Grads *g, float *scratch) {
+  const int T = d->T, C = d->C, H = d->H, C1 = row_ld(C), C3 = row_ld(3 * C), C4 = row_ld(4 * C);
+  float *delta = scratch + layers_scratch(d) - (size_t)T * H;
+  layers_product(d, rows_of(g->dh, T, 4 * C), rows_of(g->dx2, T, C), b->bw[OUT], 0);
+  for (int t = 0; t < T; t++) kern->mul(g->dh + (size_t)t * C4, a->dg + (size_t)t * C4, 4 * (size_t)C);
+  layers_product(d, rows_of(g->dn, T, C), rows_of(g->dh, T, 4 * C), b->bw[FC], 0);
+  weight_grad(d, dw, a, g, OUT);
+  weight_grad(d, dw, a, g, FC);
+  rows_copy(g->dx1, g->dx2, T, C);
+  kern->rmsnorm_back(g->dx1, C1, g->gains + 3 * C, g->dn, C1, a->x1, C1, a->rstd2, b->norm2, T, 1, C, 1);
+
+  layers_product(d, rows_of(g->datt, T, C), rows_of(g->dx1, T, C), b->bw[PROJ], 0);
+  weight_grad(d, dw, a, g, PROJ);
+  for (int t = 0; t < T; t++)
+    for (int h = 0, at = t * C1; h < H; h++, at += C / H)
+      delta[(size_t)t * H + h] = kern->dot(g->datt + at, a->att + at, C / H);
+  attention_backward(d, a, g, delta, scratch);
+  kern->rope(g->dqkv, C3, d->cosine, d->sine, T, C, -1);
+  kern->rope(g->dqkv + C, C3, d->cosine, d->sine, T, C, -1);
   if (d->qk_norm)
-    kern->rmsnorm_back(g->dqkv, 3 * C, g->gains + C, g->dqkv, 3 * C, a->qkv, 3 * C, a->qk_rstd, b->qk_norm, T, 2 * H,
-                       C / H, 0);
-  layers_product(d, mat(g->dn, T, C), mat(g->dqkv, T, 3 * C), b->qkv_t, 0);
-  memcpy(g->dx0, g->dx1, sizeof(float) * (size_t)T * C);
-  kern->rmsnorm_back(g->dx0, C, g->gains, g->dn, C, a->x0, C, a->rstd1, b->norm1, T, 1, C, 1);
+    kern->rmsnorm_back(g->dqkv, C3, g->gains + C, g->dqkv, C3, a->qkv, C3, a->qk_rstd, b->qk_norm, T, 2 * H, C / H, 0);
+  layers_product(d, rows_of(g->dn, T, C), rows_of(g->dqkv, T, 3 * C), b->bw[QKV], 0);
+  weight_grad(d, dw, a, g, QKV);
+  rows_copy(g->dx0, g->dx1, T, C);
+  kern->rmsnorm_back(g->dx0, C1, g->gains, g->dn, C1, a->x0, C1, a->rstd1, b->norm1, T, 1, C, 1);
 }

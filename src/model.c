@@ -1,10 +1,10 @@
 // model.c: see model.h. In: parameters and tokens. Out: loss and gradients.
 //
-// A batch is walked in groups of w->group sequences. Inside a group each sequence belongs to one thread from the
-// embedding to the loss and, layer by layer, back; then all threads meet and compute the weight gradients dw += x^T dy
-// over the group's rows, split by output. Every element of dw is one serial chain over all tokens in order (kernels.h),
-// so neither the threads nor the size of a group can change a bit of it; what sequences add to vectors and losses waits
-// in a slot each and is summed in order.
+// A batch is walked in groups of w->group sequences, a layer at a time. Inside a layer each sequence belongs to one
+// thread. With one sequence in a group its thread also adds the weight gradients dw += x^T dy, while the rows are in its
+// cache; with several, all threads meet and compute them over the group's rows, split by output. Every element of dw is
+// one serial chain over all tokens in order (kernels.h), so neither the threads nor the size of a group can change a bit
+// of it; what sequences add to vectors and losses waits in a slot each and is summed in order.
 #include "model.h"
 #include "layers.h"
 #include "shape.h"
@@ -54,13 +54,14 @@ const Tensor *model_tensor(const Model *m, const char *name) {
 // ---- Work: activations of a group, gradients on their way down, packed weights ------------------------
 
 enum {
-  PACK_CACHE = 4 << 20,  // floats of packed weights kept through a step; above, a block is packed again for each group
-  GAINS = 5,             // gains in units of C, a sequence: norm1, qk_norm (2), norm2, and the final norm
+  PACK_CACHE = 24 << 20,  // floats of packed weights kept through a step; above, a block is packed again for each group,
+                          // and the forward reads the weights where they are
+  GAINS = 5,              // gains in units of C, a sequence: norm1, qk_norm (2), norm2, and the final norm
 };
 
 typedef struct Work {
   Dims dims;
-  int group, slots;  // sequences in flight; blocks whose packed weights are kept
+  int group, slots;  // sequences in flight; blocks (forward and backward each for itself) whose packed weights are kept
   bool training;
   Acts *acts;               // [L], pointers to the group's first row
   Block *blocks, *dblocks;  // [L], parameters and their gradients
@@ -70,8 +71,8 @@ typedef struct Work {
   float *dembed;                   // [V][C] of a tied embedding's rows as inputs, apart from its use as head; else NULL
   float *cosine, *sine, *scratch;  // [T][C], [T][C], [threads][scratch_floats]
   size_t scratch_floats;
-  float **slot;     // packed weights of a block each,
-  int *slot_block;  // and of which block (-1 none)
+  float **slot;  // packed weights of a block each,
+  int *slot_of;  // and of which: the block's number, L more for the transposes, -1 none
   float *head_buf, *head_t_buf;
   Mat head, head_t;
   double *loss;  // [group]
@@ -89,13 +90,26 @@ static float *carve(Arena *a, size_t floats) {
   return p;
 }
 
-static size_t block_pack_floats(int C) {
-  return gemm_pack_floats(3 * C, C) + gemm_pack_floats(C, C) + gemm_pack_floats(4 * C, C) + gemm_pack_floats(C, 4 * C);
+// Of a block's matrices, or of their transposes.
+static size_t block_pack_floats(const Dims *d, int transposed) {
+  size_t sum = 0;
+  for (int i = 0; i < N_MATS; i++) {
+    const int in = i == OUT ? 4 * d->C : d->C, out = i == QKV ? 3 * d->C : i == FC ? 4 * d->C : d->C;
+    sum += transposed ? layers_pack_floats(d, out, in) : layers_pack_floats(d, in, out);
+  }
+  return sum;
+}
+
+// Packed weights are kept through a step where there is room for them; else one slot serves each block in turn.
+static int pack_slots(const Dims *d, int L, bool training) {
+  const size_t all = (block_pack_floats(d, 0) + training * block_pack_floats(d, 1)) * (size_t)L;
+  return all <= PACK_CACHE ? (1 + training) * L : 1;
 }
 
 static size_t work_layout(const Model *m, Work *w, float *base) {
   const Dims *d = &w->dims;
   const size_t T = d->T, C = d->C, H = d->H, V = VOCAB, R = w->group * T, L = m->cfg.n_layers;
+  const size_t RC = R * row_ld(d->C), R2C = R * row_ld(2 * d->C), R3C = R * row_ld(3 * d->C), R4C = R * row_ld(4 * d->C);
   Arena a = {base, 0};
   w->cosine = carve(&a, T * C);
   w->sine = carve(&a, T * C);
@@ -104,38 +118,40 @@ static size_t work_layout(const Model *m, Work *w, float *base) {
     if (l > 0 && !w->training)
       w->acts[l] = w->acts[0];
     else
-      w->acts[l] = (Acts){.x0 = carve(&a, R * C),
+      w->acts[l] = (Acts){.x0 = carve(&a, RC),
                           .rstd1 = carve(&a, R),
-                          .n1 = carve(&a, R * C),
-                          .qkv = carve(&a, R * 3 * C),
-                          .qk = carve(&a, R * 2 * C),
+                          .n1 = carve(&a, RC),
+                          .qkv = carve(&a, R3C),
+                          .qk = carve(&a, R2C),
                           .qk_rstd = carve(&a, R * 2 * H),
-                          .att = carve(&a, R * C),
+                          .att = carve(&a, RC),
                           .stats = carve(&a, R * H * 2),
-                          .x1 = carve(&a, R * C),
+                          .x1 = carve(&a, RC),
                           .rstd2 = carve(&a, R),
-                          .n2 = carve(&a, R * C),
-                          .g = carve(&a, R * 4 * C),
-                          .dg = w->training ? carve(&a, R * 4 * C) : NULL};
+                          .n2 = carve(&a, RC),
+                          .g = carve(&a, R4C),
+                          .dg = w->training ? carve(&a, R4C) : NULL};
   }
-  w->x = carve(&a, R * C);
-  w->xf = carve(&a, R * C);
+  w->x = carve(&a, RC);
+  w->xf = carve(&a, RC);
   w->rstdf = carve(&a, R);
-  w->logits = carve(&a, R * V);
-  w->head_buf = carve(&a, gemm_pack_floats((int)C, (int)V));
+  w->logits = carve(&a, R * row_ld(VOCAB));
+  w->head_buf = carve(&a, layers_pack_floats(d, d->C, VOCAB));
   w->scratch_floats = (layers_scratch(d) + 15) / 16 * 16;
   w->scratch = carve(&a, w->scratch_floats * m->threads);
   if (w->training) {
-    for (int i = 0; i < 3; i++) w->dx[i] = carve(&a, R * C);
-    w->dh = carve(&a, R * 4 * C);
-    w->dqkv = carve(&a, R * 3 * C);
-    w->datt = carve(&a, R * C);
-    w->dn = carve(&a, R * C);
+    for (int i = 0; i < 3; i++) w->dx[i] = carve(&a, RC);
+    w->dh = carve(&a, R4C);
+    w->dqkv = carve(&a, R3C);
+    w->datt = carve(&a, RC);
+    w->dn = carve(&a, RC);
     w->gains = carve(&a, w->group * GAINS * C);
     w->dembed = m->cfg.tied ? carve(&a, V * C) : NULL;
-    w->head_t_buf = carve(&a, gemm_pack_floats((int)V, (int)C));
-    for (int i = 0; i < w->slots; i++) w->slot[i] = carve(&a, block_pack_floats((int)C));
+    w->head_t_buf = carve(&a, layers_pack_floats(d, VOCAB, d->C));
   }
+  const size_t fw = block_pack_floats(d, 0), bw = block_pack_floats(d, 1);
+  for (int i = 0; i < w->slots; i++)
+    w->slot[i] = carve(&a, w->slots == 1 ? fw > bw ? fw : bw : i < (int)L ? fw : bw);
   return a.used;
 }
 
@@ -151,12 +167,9 @@ static Block block_views(const Model *m, float *flat, int l) {
     p[i] = t ? flat + t->offset : NULL;
   }
   return (Block){.norm1 = p[0],
-                 .qkv = mat(p[1], C, 3 * C),
                  .qk_norm = p[2],
-                 .proj = mat(p[3], C, C),
                  .norm2 = p[4],
-                 .fc = mat(p[5], C, 4 * C),
-                 .out = mat(p[6], 4 * C, C)};
+                 .w = {mat(p[1], C, 3 * C), mat(p[3], C, C), mat(p[5], C, 4 * C), mat(p[6], 4 * C, C)}};
 }
 
 static float *model_at(const Model *m, float *flat, const char *name) { return flat + model_tensor(m, name)->offset; }
@@ -194,14 +207,14 @@ int model_new(Model *m, const Config *cfg, bool training, Err *e) {
                    .H = cfg->n_heads,
                    .qk_norm = cfg->qk_norm,
                    .bf16 = strcmp(cfg->precision, "bf16") == 0};
-  w->slots = L * block_pack_floats(cfg->d_model) <= PACK_CACHE ? L : 1;
+  w->slots = pack_slots(&w->dims, L, training);
   w->acts = mem_new(sizeof(Acts) * (size_t)L, "model", e);
   w->blocks = mem_new(sizeof(Block) * (size_t)L, "model", e);
   w->dblocks = mem_new(sizeof(Block) * (size_t)L, "model", e);
   w->slot = mem_new(sizeof(float *) * (size_t)w->slots, "model", e);
-  w->slot_block = mem_new(sizeof(int) * (size_t)w->slots, "model", e);
+  w->slot_of = mem_new(sizeof(int) * (size_t)w->slots, "model", e);
   w->loss = mem_new(sizeof(double) * (size_t)w->group, "model", e);
-  if (!w->acts || !w->blocks || !w->dblocks || !w->slot || !w->slot_block || !w->loss) goto no_memory;
+  if (!w->acts || !w->blocks || !w->dblocks || !w->slot || !w->slot_of || !w->loss) goto no_memory;
 
   const size_t copies = training ? 4 : 1, chunks = model_chunks(m),
                floats = m->n_params * copies + work_layout(m, w, NULL);
@@ -238,7 +251,7 @@ void model_free(Model *m) {
     free(m->work->blocks);
     free(m->work->dblocks);
     free(m->work->slot);
-    free(m->work->slot_block);
+    free(m->work->slot_of);
     free(m->work->loss);
   }
   free(m->work);
@@ -250,124 +263,132 @@ void model_free(Model *m) {
 // ---- One sequence -------------------------------------------------------------------------------------
 
 static Acts acts_of(const Work *w, int l, int s) {
-  const size_t T = w->dims.T, C = w->dims.C, H = w->dims.H, r = s * T;
-  const Acts *a = &w->acts[l];
-  return (Acts){.x0 = a->x0 + r * C,
-                .rstd1 = a->rstd1 + r,
-                .n1 = a->n1 + r * C,
-                .qkv = a->qkv + r * 3 * C,
-                .qk = a->qk + r * 2 * C,
-                .qk_rstd = a->qk_rstd + r * 2 * H,
-                .att = a->att + r * C,
-                .stats = a->stats + r * H * 2,
-                .x1 = a->x1 + r * C,
-                .rstd2 = a->rstd2 + r,
-                .n2 = a->n2 + r * C,
-                .g = a->g + r * 4 * C,
-                .dg = a->dg ? a->dg + r * 4 * C : NULL};
+  return layers_acts_at(&w->dims, &w->acts[l], (size_t)s * w->dims.T);
 }
 
-// From tokens to logits.
-static void sequence_forward(const Model *m, const uint8_t *tokens, int s, int keep) {
-  Work *w = m->work;
-  const Dims *d = &w->dims;
-  const int T = d->T, C = d->C, L = m->cfg.n_layers;
+static float *scratch_of(const Work *w) { return w->scratch + w->scratch_floats * omp_get_thread_num(); }
+
+static Mat rows_at(float *p, int s, int rows, int n) {
+  return mat_ld(p + (size_t)s * rows * row_ld(n), rows, n, row_ld(n));
+}
+
+static void sequence_embed(const Model *m, const uint8_t *tokens, int s) {
+  const Work *w = m->work;
+  const int T = w->dims.T, C = w->dims.C;
+  const Mat x = rows_at(w->acts[0].x0, s, T, C);
   const float *embed = model_at(m, m->params, "embed");
-  float *scratch = w->scratch + w->scratch_floats * omp_get_thread_num();
-  const size_t row = (size_t)s * T;
-  for (int t = 0; t < T; t++)
-    memcpy(w->acts[0].x0 + (row + t) * C, embed + (size_t)tokens[t] * C, sizeof(float) * (size_t)C);
-  for (int l = 0; l < L; l++) {
-    const Acts a = acts_of(w, l, s);
-    layers_attention(d, &w->blocks[l], &a, scratch);
-    layers_ffn(d, &w->blocks[l], &a, (l + 1 < L ? w->acts[l + 1].x0 : w->x) + row * C, keep);
-  }
-  kern->rmsnorm(w->xf + row * C, C, w->rstdf + row, w->x + row * C, C, model_at(m, m->params, "norm"), T, 1, C,
+  for (int t = 0; t < T; t++) memcpy(x.p + t * x.rs, embed + (size_t)tokens[t] * C, sizeof(float) * (size_t)C);
+}
+
+static void sequence_logits(const Model *m, int s) {
+  const Work *w = m->work;
+  const int T = w->dims.T, C = w->dims.C;
+  const Mat x = rows_at(w->x, s, T, C), xf = rows_at(w->xf, s, T, C);
+  kern->rmsnorm(xf.p, xf.rs, w->rstdf + (size_t)s * T, x.p, x.rs, model_at(m, m->params, "norm"), T, 1, C,
                 1.0f / NORM_EPS_INV);
-  layers_product(d, mat(w->logits + row * VOCAB, T, VOCAB), mat(w->xf + row * C, T, C), w->head, 0);
+  layers_product(&w->dims, rows_at(w->logits, s, T, VOCAB), xf, w->head, 0);
 }
 
 // Sum of the losses of one sequence in nats; with dscale != 0 the logits become their gradient.
 static double sequence_loss(const Model *m, const uint8_t *targets, int s, float dscale) {
-  float *logits = m->work->logits + (size_t)s * m->work->dims.T * VOCAB;
+  const Mat logits = rows_at(m->work->logits, s, m->work->dims.T, VOCAB);
   double sum = 0;
-  for (int t = 0; t < m->work->dims.T; t++) sum += kern->xent(logits + (size_t)t * VOCAB, VOCAB, targets[t], dscale);
+  for (int t = 0; t < logits.rows; t++) sum += kern->xent(logits.p + t * logits.rs, VOCAB, targets[t], dscale);
   return sum;
 }
 
 // From the gradient of the logits to that of the last block's output.
 static void head_backward(const Model *m, int s, float *dx) {
-  Work *w = m->work;
+  const Work *w = m->work;
   const int T = w->dims.T, C = w->dims.C;
-  const size_t row = (size_t)s * T;
+  const Mat dn = rows_at(w->dn, s, T, C), x = rows_at(w->x, s, T, C), dx_s = rows_at(dx, s, T, C);
   float *gain = w->gains + (size_t)s * GAINS * C + 4 * C;
-  layers_product(&w->dims, mat(w->dn + row * C, T, C), mat(w->logits + row * VOCAB, T, VOCAB), w->head_t, 0);
+  layers_product(&w->dims, dn, rows_at(w->logits, s, T, VOCAB), w->head_t, 0);
   memset(gain, 0, sizeof(float) * (size_t)C);
-  kern->rmsnorm_back(dx + row * C, C, gain, w->dn + row * C, C, w->x + row * C, C, w->rstdf + row,
+  kern->rmsnorm_back(dx_s.p, dx_s.rs, gain, dn.p, dn.rs, x.p, x.rs, w->rstdf + (size_t)s * T,
                      model_at(m, m->params, "norm"), T, 1, C, 0);
 }
 
-static void block_backward(const Model *m, int l, int s, float *dx2, float *dx1, float *dx0) {
-  Work *w = m->work;
-  const Dims *d = &w->dims;
-  const size_t C = d->C, r = (size_t)s * d->T;
+static void block_backward(const Model *m, int l, int s, const Block *dw, float *dx2, float *dx1, float *dx0) {
+  const Work *w = m->work;
+  const int T = w->dims.T, C = w->dims.C;
   const Acts a = acts_of(w, l, s);
-  const Grads g = {.dx2 = dx2 + r * C,
-                   .dx1 = dx1 + r * C,
-                   .dx0 = dx0 + r * C,
-                   .dg = w->dh + r * 4 * C,
-                   .dqkv = w->dqkv + r * 3 * C,
-                   .datt = w->datt + r * C,
-                   .dn = w->dn + r * C,
+  const Grads g = {.dx2 = rows_at(dx2, s, T, C).p,
+                   .dx1 = rows_at(dx1, s, T, C).p,
+                   .dx0 = rows_at(dx0, s, T, C).p,
+                   .dh = rows_at(w->dh, s, T, 4 * C).p,
+                   .dqkv = rows_at(w->dqkv, s, T, 3 * C).p,
+                   .datt = rows_at(w->datt, s, T, C).p,
+                   .dn = rows_at(w->dn, s, T, C).p,
                    .gains = w->gains + (size_t)s * GAINS * C};
-  memset(g.gains, 0, sizeof(float) * 4 * C);
-  layers_ffn_backward(d, &w->blocks[l], &a, &g);
-  layers_attention_backward(d, &w->blocks[l], &a, &g, w->scratch + w->scratch_floats * omp_get_thread_num());
+  memset(g.gains, 0, sizeof(float) * 4 * (size_t)C);
+  layers_backward(&w->dims, &w->blocks[l], dw, &a, &g, scratch_of(w));
 }
 
 // ---- All threads: called by every thread of a parallel region --------------------------------------------
 
-// Packs the transposes of block l's weights unless a slot still has them from an earlier group of this step.
-static void team_pack_block(Work *w, int l) {
-  const int C = w->dims.C, slot = l % w->slots;
+// Packs block l's weights, or their transposes, unless a slot still has them from an earlier group of this step.
+static void team_pack_block(const Model *m, int l, int transposed) {
+  Work *w = m->work;
+  const int id = l + transposed * m->cfg.n_layers, slot = id % w->slots;
   Block *b = &w->blocks[l];
+  if (!transposed && w->slots == 1 && !w->dims.bf16) {  // a product is as fast with them where they are
+    memcpy(b->fw, b->w, sizeof b->fw);
+    return;
+  }
 #pragma omp barrier
-  if (w->slot_block[slot] != l) {
-    float *p = w->slot[slot];
-    const Mat from[] = {tr(b->qkv), tr(b->proj), tr(b->fc), tr(b->out)};
-    Mat *to[] = {&b->qkv_t, &b->proj_t, &b->fc_t, &b->out_t};
-    const size_t at[] = {0, gemm_pack_floats(3 * C, C), gemm_pack_floats(3 * C, C) + gemm_pack_floats(C, C),
-                         block_pack_floats(C) - gemm_pack_floats(C, 4 * C)};
+  if (w->slot_of[slot] != id) {
+    float *p[N_MATS + 1] = {w->slot[slot]};
+    for (int i = 0; i < N_MATS; i++)
+      p[i + 1] = p[i] + (transposed ? layers_pack_floats(&w->dims, b->w[i].cols, b->w[i].rows)
+                                    : layers_pack_floats(&w->dims, b->w[i].rows, b->w[i].cols));
 #pragma omp for schedule(static, 1)
-    for (int i = 0; i < 4; i++) *to[i] = layers_pack(&w->dims, p + at[i], from[i]);
+    for (int i = 0; i < N_MATS; i++)
+      (transposed ? b->bw : b->fw)[i] = layers_pack(&w->dims, p[i], transposed ? tr(b->w[i]) : b->w[i]);
 #pragma omp single
-    w->slot_block[slot] = l;
+    w->slot_of[slot] = id;
   }
 }
 
-// dw += x^T dy for the four matrices of block l over the group's rows, and the gains' slots in order of sequence.
-static void team_weight_grads(Work *w, int l, int n, const float *dx2, const float *dx1) {
+// The blocks' forward for the group's n sequences, tokens at T + 1 apart, and, with keep, what the backward needs of it.
+static void team_forward(const Model *m, const uint8_t *tokens, int n, int keep) {
+  Work *w = m->work;
+  const int T = w->dims.T, C = w->dims.C, L = m->cfg.n_layers;
+  for (int l = 0; l < L; l++) {
+    team_pack_block(m, l, 0);
+#pragma omp for schedule(static, 1)
+    for (int s = 0; s < n; s++) {
+      const Acts a = acts_of(w, l, s);
+      if (l == 0) sequence_embed(m, tokens + (size_t)s * (T + 1), s);
+      layers_forward(&w->dims, &w->blocks[l], &a, rows_at(l + 1 < L ? w->acts[l + 1].x0 : w->x, s, T, C).p, keep,
+                     scratch_of(w));
+    }
+  }
+}
+
+// What a layer adds to the parameters' gradients over the group: unless the sequences did it, dw += x^T dy for the
+// matrices, and the gains' slots in order of sequence.
+static void team_weight_grads(const Work *w, int l, int n, bool matrices, float *dx2, float *dx1) {
   const int C = w->dims.C, R = n * w->dims.T;
-  const Acts *a = &w->acts[l];
   const Block *b = &w->dblocks[l];
-  layers_product_team(&w->dims, b->out, tr(mat(a->g, R, 4 * C)), mat((float *)dx2, R, C), 1);
-  layers_product_team(&w->dims, b->fc, tr(mat(a->n2, R, C)), mat(w->dh, R, 4 * C), 1);
-  layers_product_team(&w->dims, b->proj, tr(mat(a->att, R, C)), mat((float *)dx1, R, C), 1);
-  layers_product_team(&w->dims, b->qkv, tr(mat(a->n1, R, C)), mat(w->dqkv, R, 3 * C), 1);
+  const Grads g = {.dx2 = dx2, .dx1 = dx1, .dh = w->dh, .dqkv = w->dqkv};
+  for (int i = 0; matrices && i < N_MATS; i++)
+    layers_product_team(&w->dims, b->w[i], tr(layers_input(&w->dims, &w->acts[l], i, R)),
+                        layers_output(&w->dims, &g, i, R), 1);
 #pragma omp single
   for (int s = 0; s < n; s++) {
-    const float *g = w->gains + (size_t)s * GAINS * C;
-    kern->add(b->norm1, g, C);
-    if (b->qk_norm) kern->add(b->qk_norm, g + C, 2 * C);
-    kern->add(b->norm2, g + 3 * C, C);
+    const float *gains = w->gains + (size_t)s * GAINS * C;
+    kern->add(b->norm1, gains, C);
+    if (b->qk_norm) kern->add(b->qk_norm, gains + C, 2 * C);
+    kern->add(b->norm2, gains + 3 * C, C);
   }
 }
 
 // The same for the head and the final norm.
 static void team_head_grads(const Model *m, int n) {
-  Work *w = m->work;
+  const Work *w = m->work;
   const int C = w->dims.C, R = n * w->dims.T;
-  const Mat dlogits = mat(w->logits, R, VOCAB), xf = mat(w->xf, R, C), dhead = head_view(m, m->grads);
+  const Mat dlogits = rows_at(w->logits, 0, R, VOCAB), xf = rows_at(w->xf, 0, R, C), dhead = head_view(m, m->grads);
   if (m->cfg.tied)
     layers_product_team(&w->dims, tr(dhead), tr(dlogits), xf, 1);
   else
@@ -377,46 +398,54 @@ static void team_head_grads(const Model *m, int n) {
 }
 
 // dembed[token] += dx, rows in order; each thread a slice of the channels.
-static void team_embed_grads(const Model *m, const uint8_t *tokens, int n, const float *dx) {
+static void team_embed_grads(const Model *m, const uint8_t *tokens, int n, float *dx) {
   const Work *w = m->work;
   const int T = w->dims.T, C = w->dims.C, nt = omp_get_num_threads(), id = omp_get_thread_num();
   const int c0 = C * id / nt, c1 = C * (id + 1) / nt;
   float *dembed = w->dembed ? w->dembed : model_at(m, m->grads, "embed");
-  for (int s = 0; s < n; s++)
+  for (int s = 0; s < n; s++) {
+    const Mat x = rows_at(dx, s, T, C);
     for (int t = 0; t < T; t++)
-      kern->add(dembed + (size_t)tokens[(size_t)s * (T + 1) + t] * C + c0, dx + ((size_t)s * T + t) * C + c0,
-                (size_t)(c1 - c0));
+      kern->add(dembed + (size_t)tokens[(size_t)s * (T + 1) + t] * C + c0, x.p + t * x.rs + c0, (size_t)(c1 - c0));
+  }
 }
 
 // ---- Public ---------------------------------------------------------------------------------------------
 
+// The blocks are packed again when they are next wanted, the head now.
+static void weights_changed(Model *m) {
+  Work *w = m->work;
+  for (int i = 0; i < w->slots; i++) w->slot_of[i] = -1;
+  w->head = layers_pack(&w->dims, w->head_buf, head_view(m, m->params));
+}
+
 double model_step(Model *m, const uint8_t *tokens, int B) {
   Work *w = m->work;
   assert(w->training);
-  const int T = w->dims.T, C = w->dims.C, L = m->cfg.n_layers;
+  const int T = w->dims.T, L = m->cfg.n_layers;
   const float dscale = 1.0f / ((float)B * T);
-  for (int i = 0; i < w->slots; i++) w->slot_block[i] = -1;
-  w->head = layers_pack(&w->dims, w->head_buf, head_view(m, m->params));
+  weights_changed(m);
   w->head_t = layers_pack(&w->dims, w->head_t_buf, tr(head_view(m, m->params)));
+  const bool alone = m->threads == 1;
   double total = 0;
 #pragma omp parallel num_threads(m->threads)
   for (int s0 = 0; s0 < B; s0 += w->group) {
     const int n = B - s0 < w->group ? B - s0 : w->group;
     const uint8_t *rows = tokens + (size_t)s0 * (T + 1);
     float *dx2 = w->dx[0], *dx1 = w->dx[1], *dx0 = w->dx[2];
+    team_forward(m, rows, n, 1);
 #pragma omp for schedule(static, 1)
     for (int s = 0; s < n; s++) {
-      const uint8_t *row = rows + (size_t)s * (T + 1);
-      sequence_forward(m, row, s, 1);
-      w->loss[s] = sequence_loss(m, row + 1, s, dscale);
+      sequence_logits(m, s);
+      w->loss[s] = sequence_loss(m, rows + (size_t)s * (T + 1) + 1, s, dscale);
       head_backward(m, s, dx2);
     }
     team_head_grads(m, n);
     for (int l = L - 1; l >= 0; l--) {
-      team_pack_block(w, l);
+      team_pack_block(m, l, 1);
 #pragma omp for schedule(static, 1)
-      for (int s = 0; s < n; s++) block_backward(m, l, s, dx2, dx1, dx0);
-      team_weight_grads(w, l, n, dx2, dx1);
+      for (int s = 0; s < n; s++) block_backward(m, l, s, alone ? &w->dblocks[l] : NULL, dx2, dx1, dx0);
+      team_weight_grads(w, l, n, !alone, dx2, dx1);
       float *above = dx2;
       dx2 = dx0;
       dx0 = above;
@@ -426,8 +455,8 @@ double model_step(Model *m, const uint8_t *tokens, int B) {
     for (int s = 0; s < n; s++) total += w->loss[s];
   }
   if (w->dembed) {
-    kern->add(model_at(m, m->grads, "embed"), w->dembed, (size_t)VOCAB * C);
-    memset(w->dembed, 0, sizeof(float) * VOCAB * (size_t)C);
+    kern->add(model_at(m, m->grads, "embed"), w->dembed, (size_t)VOCAB * w->dims.C);
+    memset(w->dembed, 0, sizeof(float) * VOCAB * (size_t)w->dims.C);
   }
   return total / ((double)B * T);
 }
@@ -435,14 +464,16 @@ double model_step(Model *m, const uint8_t *tokens, int B) {
 void model_losses(Model *m, const uint8_t *tokens, int B, double *loss) {
   Work *w = m->work;
   const int T = w->dims.T;
-  w->head = layers_pack(&w->dims, w->head_buf, head_view(m, m->params));
+  weights_changed(m);
 #pragma omp parallel num_threads(m->threads)
   for (int s0 = 0; s0 < B; s0 += w->group) {
+    const int n = B - s0 < w->group ? B - s0 : w->group;
+    const uint8_t *rows = tokens + (size_t)s0 * (T + 1);
+    team_forward(m, rows, n, 0);
 #pragma omp for schedule(static, 1)
-    for (int s = s0; s < (B < s0 + w->group ? B : s0 + w->group); s++) {
-      const uint8_t *row = tokens + (size_t)s * (T + 1);
-      sequence_forward(m, row, s - s0, 0);
-      loss[s] = sequence_loss(m, row + 1, s - s0, 0) / T;
+    for (int s = 0; s < n; s++) {
+      sequence_logits(m, s);
+      loss[s0 + s] = sequence_loss(m, rows + (size_t)s * (T + 1) + 1, s, 0) / T;
     }
   }
 }
@@ -454,7 +485,8 @@ void model_logits(Model *m, const uint8_t *tokens, int n, float *logits) {
   uint8_t row[4096] = {0};  // causal: what follows the last token cannot change its logits
   assert(T <= (int)sizeof row);
   memcpy(row, tokens, (size_t)n);
-  w->head = layers_pack(&w->dims, w->head_buf, head_view(m, m->params));
-  sequence_forward(m, row, 0, 0);
-  memcpy(logits, w->logits + (size_t)(n - 1) * VOCAB, sizeof(float) * VOCAB);
+  weights_changed(m);
+  team_forward(m, row, 1, 0);
+  sequence_logits(m, 0);
+  memcpy(logits, rows_at(w->logits, 0, T, VOCAB).p + (size_t)(n - 1) * row_ld(VOCAB), sizeof(float) * VOCAB);
 }

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,12 +26,14 @@ int fail(Err *e, int code, const char *fmt, ...) {
 // ---- Memory ---------------------------------------------------------------------------------------
 
 void *mem_new(size_t bytes, const char *what, Err *e) {
-  size_t rounded = (bytes + 63) / 64 * 64;
-  void *p = rounded >= bytes ? aligned_alloc(64, rounded ? rounded : 64) : NULL;
+  const size_t line = 64, huge = 2 << 20, page = bytes >= 2 * huge ? huge : line;
+  size_t rounded = (bytes + line - 1) / line * line;
+  void *p = rounded >= bytes ? aligned_alloc(page, rounded ? rounded : line) : NULL;
   if (!p) {
     fail(e, E_MEMORY, "%s: no memory for %.1f MB", what, (double)bytes / 1e6);
     return NULL;
   }
+  if (page == huge) madvise(p, rounded, MADV_HUGEPAGE);  // fewer misses of the address translation; may be refused
   return memset(p, 0, rounded);
 }
 
