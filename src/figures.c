@@ -6,6 +6,7 @@
 // again. The invariant: ranges and margins are set here and not by gnuplot, so the page can lay a link over every
 // point.
 #include "figures.h"
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +19,26 @@ static const int ramp[][3] = {{68, 1, 84},    {62, 73, 137},  {38, 130, 142},
                               {53, 183, 121}, {160, 210, 50}, {245, 225, 40}};
 enum { RAMP = sizeof ramp / sizeof *ramp };
 
-void figures_color(int i, int n, bool dark_page, char hex[8]) {
+int figures_level(int i, int n) { return (int)lround((FIGURE_LEVELS - 1) * (n > 1 ? (double)i / (n - 1) : .35)); }
+
+void figures_level_color(int level, bool dark_page, char hex[8]) {
   // The ends that a page's background would swallow are left out.
-  double lo = dark_page ? .24 : 0, hi = dark_page ? 1 : .76, t = n > 1 ? (double)i / (n - 1) : .35;
+  double lo = dark_page ? .24 : 0, hi = dark_page ? 1 : .76, t = (double)level / (FIGURE_LEVELS - 1);
   double at = (lo + (hi - lo) * t) * (RAMP - 1);
   int k = at >= RAMP - 1 ? RAMP - 2 : (int)at, c[3];
   for (int j = 0; j < 3; j++) c[j] = (int)lround(ramp[k][j] + (at - k) * (ramp[k + 1][j] - ramp[k][j])) & 255;
   snprintf(hex, 8, "#%02x%02x%02x", (unsigned)c[0], (unsigned)c[1], (unsigned)c[2]);
+}
+
+void figures_color(int i, int n, char hex[8]) { figures_level_color(figures_level(i, n), false, hex); }
+
+// Of even lightness and told apart by every kind of colour vision; lighter ones on a dark page.
+const char *figures_kind_color(int k, bool dark_page) {
+  static const char *const light[FIGURE_KINDS] = {"#2866a8", "#c96a12", "#1f8a70", "#8c4fa3",
+                                                  "#b83a4b", "#6b7a12", "#5a6472"},
+                           *const night[FIGURE_KINDS] = {"#7db4f0", "#f0a35e", "#5fc7aa", "#c79add",
+                                                         "#f08a96", "#b9c75a", "#a9b4c0"};
+  return (dark_page ? night : light)[k % FIGURE_KINDS];
 }
 
 // ---- Numbers behind the figure ------------------------------------------------------------------------
@@ -38,13 +52,14 @@ int figures_open(OutFile *o, const char *dir, const char *name, Err *e) {
 static int points_csv(const Analysis *a, const char *dir, Err *e) {
   OutFile o;
   if (figures_open(&o, dir, "fig3_points.csv", e)) return e->code;
-  fprintf(o.f, "budget,run_id,N,D,C,loss,loss_se,repeats\n");
+  fprintf(o.f, "budget,run_id,N,D,C,loss,loss_se,repeats,seed_sd\n");
   for (int i = 0; i < a->points.n; i++) {
     const Point *p = &a->points.p[i];
     if (!p->used || p->budget < 0) continue;
     fprintf(o.f, "%.17g,%s,%.17g,%.17g,%.17g,%.17g,", a->points.budget[p->budget], p->run->id, p->N, p->D, p->C, p->L);
     if (!isnan(p->run->val_loss_se)) fprintf(o.f, "%.17g", p->run->val_loss_se);
-    fprintf(o.f, ",%d\n", p->repeats);
+    fprintf(o.f, ",%d,", p->repeats);
+    a->points.seed_cells ? fprintf(o.f, "%.17g\n", a->points.seed_sd) : fputc('\n', o.f);
   }
   return out_commit(&o, e);
 }
@@ -139,12 +154,13 @@ void figures_axes(FILE *f, const Panel *p, const char *title, const char *xlabel
       "reset\nset datafile separator comma\nset datafile columnheaders\nset encoding utf8\n"
       "set lmargin at screen L\nset rmargin at screen R\nset bmargin at screen B\nset tmargin at screen T\n"
       "set border 3 lw 1 lc rgb '#70777f'\nset tics nomirror out scale .6,.35\nset tics textcolor rgb '#20242a'\n"
-      "set grid xtics ytics lw .6 lt 1 lc rgb '#e3e6ea'\nset logscale x%s\n"
+      "set grid xtics ytics lw .6 lt 1 lc rgb '#e3e6ea'\n%s%s"
       "set xrange [%.17g:%.17g]\nset yrange [%.17g:%.17g]\n"
       "set title \"%s\" offset 0,-.3 tc rgb '#20242a'\nset xlabel '%s' offset 0,.2 tc rgb '#20242a'\nset ylabel "
       "'%s' tc rgb '#20242a'\nunset key\n",
-      p->log_y ? "y" : "", p->x0, p->x1, p->y0, p->y1, title, xlabel, ylabel);
-  log_ticks(f, 'x', p->x0, p->x1, x_counts);
+      p->lin_x ? "" : "set logscale x\n", p->log_y ? "set logscale y\n" : "", p->x0, p->x1, p->y0, p->y1, title, xlabel,
+      ylabel);
+  if (!p->lin_x) log_ticks(f, 'x', p->x0, p->x1, x_counts);
   if (p->log_y)
     log_ticks(f, 'y', p->y0, p->y1, true);
   else
@@ -179,7 +195,7 @@ static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e
     const Valley *v = &a->iso.v[i];
     char hex[8];
     if (!v->runs) continue;
-    figures_color(i, n, false, hex);
+    figures_color(i, n, hex);
     int end = v->first + v->n - 1;
     while (!a->points.p[end].used) end--;
     double y = v->flag == VALLEY_FEW ? a->points.p[end].L : parabola_at(&v->q, log(v->hi));
@@ -194,7 +210,7 @@ static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e
     const Valley *v = &a->iso.v[i];
     char hex[8];
     if (!v->runs) continue;
-    figures_color(i, n, false, hex);
+    figures_color(i, n, hex);
     fprintf(o.f,
             "  'fig3_curves.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss' with lines lw 1.6 lc rgb "
             "'%s', \\\n",
@@ -203,6 +219,12 @@ static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e
             "  'fig3_vertices.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss':'N_p10':'N_p90' with "
             "xerrorbars pt -1 lw 1.4 lc rgb '%s', \\\n",
             v->budget, hex);
+    if (a->points.seed_cells)
+      fprintf(
+          o.f,
+          "  'fig3_points.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss':'seed_sd' with yerrorbars "
+          "pt -1 lw .8 lc rgb '%s', \\\n",
+          v->budget, hex);
     // Filled: fresh text throughout; open: over one epoch.
     for (int repeats = 0; repeats < 2; repeats++)
       fprintf(o.f,
@@ -225,7 +247,7 @@ static int law_gp(const Analysis *a, const char *dir, const Panel *p, bool param
   for (int i = 0; i < a->iso.n; i++) {
     const Valley *v = &a->iso.v[i];
     char hex[8];
-    figures_color(i, a->iso.n, false, hex);
+    figures_color(i, a->iso.n, hex);
     double y = params ? v->n_opt.value : v->d_opt.value;
     if (!isnan(y) && y > p->y0 && y < p->y1) star(o.f, i + 1, p, v->C, y, hex, v->flag == VALLEY_OK);
   }
@@ -282,11 +304,12 @@ static void panels_range(const Analysis *a, Panel p[FIG3_PANELS], double *c0, do
     for (int k = 0; k < 2; k++)
       for (int j = 0; j < 2; j++) widen(law_at(j ? &a->iso.d_law : &a->iso.n_law, k ? *c1 : *c0).value, &y0[j], &y1[j]);
   double pad = .05 * (l1 - l0) + 1e-3;
-  p[PANEL_VALLEYS] =
-      (Panel){"fig3_valleys", 900, 500, .085, .975, .125, .925, n0 / 1.25, n1 * 1.75, l0 - 1.6 * pad, l1 + pad, false};
+  p[PANEL_VALLEYS] = (Panel){"fig3_valleys", 900,      500,   .085, .975, .125, .925, n0 / 1.25, n1 * 1.75,
+                             l0 - 1.6 * pad, l1 + pad, false, false};
   for (int j = 0; j < 2; j++) {
     if (!(y1[j] > 0)) y0[j] = 1, y1[j] = 10;  // no vertex at all: an empty panel
-    p[PANEL_PARAMS + j] = (Panel){"", 560, 420, .125, .965, .145, .915, *c0, *c1, y0[j] / 1.3, y1[j] * 1.6, true};
+    p[PANEL_PARAMS + j] =
+        (Panel){"", 560, 420, .125, .965, .145, .915, *c0, *c1, y0[j] / 1.3, y1[j] * 1.6, true, false};
     snprintf(p[PANEL_PARAMS + j].name, sizeof p->name, "%s", j ? "fig3_tokens" : "fig3_params");
   }
 }
@@ -294,6 +317,9 @@ static void panels_range(const Analysis *a, Panel p[FIG3_PANELS], double *c0, do
 static void terminal(FILE *f, const char *kind, const char *name, int w, int h) {
   if (!strcmp(kind, "svg"))
     fprintf(f, "set terminal svg size %d,%d dynamic enhanced font 'DejaVu Sans,13' background rgb '#ffffff'\n", w, h);
+  else if (!strcmp(kind, "pdf"))
+    fprintf(f, "set terminal pdfcairo size %.3fin,%.3fin enhanced font 'DejaVu Sans,10' linewidth 1.4 pointscale .8\n",
+            w / 96., h / 96.);
   else
     fprintf(f,
             "set terminal pngcairo size %d,%d enhanced font 'DejaVu Sans,10' fontscale 1.9 linewidth 2 pointscale 2.2 "
@@ -304,18 +330,19 @@ static void terminal(FILE *f, const char *kind, const char *name, int w, int h) 
 
 int figures_draw(const char *dir, const char *name, const Panel *p, int n, int w, int h, const double *left,
                  const double *right, Err *e) {
-  static const char *const kinds[] = {"svg", "png"};
+  static const char *const kinds[] = {"svg", "png", "pdf"};
   char script[64], path[1024];
   OutFile o;
   snprintf(script, sizeof script, "%s.gp", name);
   if (figures_open(&o, dir, script, e)) return e->code;
   fprintf(o.f, "# Draws from the CSVs beside it: gnuplot %s\n", script);
-  for (int k = 0; k < 2; k++) {
-    for (int i = 0; i < n; i++) {
-      terminal(o.f, kinds[k], p[i].name, p[i].width, p[i].height);
-      fprintf(o.f, "L = %g\nR = %g\nB = %g\nT = %g\nload '%s.gp'\n", p[i].left, p[i].right, p[i].bottom, p[i].top,
-              p[i].name);
-    }
+  for (int i = 0; i < n; i++) {
+    assert(strcmp(name, p[i].name));  // each has a script of its own
+    terminal(o.f, "svg", p[i].name, p[i].width, p[i].height);
+    fprintf(o.f, "L = %g\nR = %g\nB = %g\nT = %g\nload '%s.gp'\n", p[i].left, p[i].right, p[i].bottom, p[i].top,
+            p[i].name);
+  }
+  for (int k = 0; k < 3; k++) {
     terminal(o.f, kinds[k], name, w, h);
     fputs("set multiplot\n", o.f);
     for (int i = 0; i < n; i++)
@@ -334,7 +361,6 @@ int figures_isoflop(const StudyFit *s, const char *dir, Panel p[FIG3_PANELS], Er
   double c0, c1;
   snprintf(path, sizeof path, "%s/figures", dir);
   if (dir_make(path, e)) return e->code;
-  out_clear(path);
   panels_range(a, p, &c0, &c1);
   if (points_csv(a, dir, e) || curves_csv(a, dir, e) || vertices_csv(a, dir, e) || laws_csv(a, dir, c0, c1, e))
     return e->code;

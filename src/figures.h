@@ -3,19 +3,23 @@
 #define ISOFLOP_FIGURES_H
 #include "fit.h"
 
-// A rectangle of axes: x always logarithmic. Margins are fractions of the drawing, so the place of a datum is known and
-// a point can be given a link. The drawing's scripts, CSVs, SVG and PNG are DIR/figures/<name>*.
+// A rectangle of axes. Margins are fractions of the drawing, so the place of a datum is known and a point can be given
+// a link. The drawing's scripts, CSVs, SVG, PNG and PDF are DIR/figures/<name>*.
 typedef struct Panel {
   char name[32];
   int width, height;                // of the drawing, pixels
   double left, right, bottom, top;  // of the axes, fractions of the drawing, from below
   double x0, x1, y0, y1;            // ranges
-  bool log_y;
+  bool log_y, lin_x;                // linear y and logarithmic x unless said otherwise
 } Panel;
 
-// Budgets are coloured along one sequential ramp, dark to light (light to dark on a dark page); the same in CSS and in
-// gnuplot.
-void figures_color(int i, int n, bool dark_page, char hex[8]);
+// Ordered things (budgets, sizes) are coloured along one sequential ramp, dark to light (light to dark on a dark page),
+// in one of LEVELS steps that the page knows as --r0, --r1, ...; unordered ones by a palette, --s0, --s1, ...
+enum { FIGURE_LEVELS = 24, FIGURE_KINDS = 7 };
+int figures_level(int i, int n);
+void figures_level_color(int level, bool dark_page, char hex[8]);
+void figures_color(int i, int n, char hex[8]);  // of level i of n, on white
+const char *figures_kind_color(int k, bool dark_page);
 
 // figures.c: Fig 3 of the paper (IsoFLOP curves, N_opt and D_opt against C). Fills the three panels.
 enum { PANEL_VALLEYS, PANEL_PARAMS, PANEL_TOKENS, FIG3_PANELS };
@@ -44,14 +48,13 @@ int figures_draw(const char *dir, const char *name, const Panel *p, int n, int w
 // figures_svg.c: what gnuplot needs and gives.
 // Runs gnuplot on a script in folder `dir`. Missing gnuplot or an error in the script: E_IO with gnuplot's first line.
 int figures_gnuplot(const char *dir, const char *script, Err *e);
-// Copies DIR/figures/<name>.svg into a page: ids made unique, colours of `n` budgets turned into the page's variables,
-// and over each point of `marks` a transparent target with a tooltip and a link.
+// Copies DIR/figures/<name>.svg into a page: ids made unique, colours turned into the page's variables, and over each
+// point of `marks` a transparent target with a tooltip and, unless it is empty, a link.
 typedef struct Mark {
   double x, y;
-  char link[64], text[256];
+  char link[64], text[320];
 } Mark;
-int figures_inline(FILE *page, const char *dir, const Panel *p, int n, const Mark *marks, int n_marks, Err *e);
-// report_figures.c: every figure that the study has data for, in the page.
-int report_figures(FILE *page, const StudyFit *s, const char *dir, const Panel *fig3, Err *e);
-void html_text(FILE *f, const char *s);  // with <, >, & and " as entities
+int figures_inline(FILE *page, const char *dir, const Panel *p, const Mark *marks, int n_marks, Err *e);
+void mark_run(Mark *m, const Record *r, const char *note);  // link and tooltip of a run
+void html_text(FILE *f, const char *s);                     // with <, >, & and " as entities
 #endif

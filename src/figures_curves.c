@@ -15,7 +15,7 @@ bool figures_has_curves(const StudyFit *s) {
 
 static const Curve *curve_of(const StudyFit *s, const Point *p) {
   const Curve *c = &s->curves.c[p->run - s->records->r];
-  return p->used && p->budget >= 0 && c->n >= 2 ? c : NULL;
+  return p->used && c->n >= 2 ? c : NULL;
 }
 
 // Sizes share the colours of the budgets: the page has no others.
@@ -76,7 +76,7 @@ static int curves_gp(const StudyFit *s, const char *dir, const Panel *p, Err *e)
   fputs("plot \\\n", o.f);
   for (int i = 0; i < n; i++) {
     char hex[8];
-    figures_color(i, n, false, hex);
+    figures_color(i, n, hex);
     fprintf(o.f,
             "  'fig2_curves.csv' using (column('color') == %d ? column('C') : NaN):'loss' with lines lw .7 lc rgb "
             "'%s', \\\n",
@@ -100,7 +100,7 @@ static int law_gp(const StudyFit *s, const char *dir, const Panel *p, bool param
   fputs("set key top left reverse Left samplen 2 spacing 1.25 tc rgb '#20242a'\nplot \\\n", o.f);
   for (int i = 0; i < n; i++) {
     char hex[8];
-    figures_color(i, n, false, hex);
+    figures_color(i, n, hex);
     fprintf(o.f,
             "  'fig2_envelope.csv' using 'C':(column('color') == %d && column('used') == 1 ? column('%c') : NaN) with "
             "points pt 7 ps .45 lc rgb '%s' notitle, \\\n",
@@ -124,10 +124,10 @@ int figures_curves(const StudyFit *s, const char *dir, Panel p[FIG2_PANELS], Err
   }
   double pad = .06 * (l1 - l0) + 1e-3;
   p[PANEL_CURVES] = (Panel){
-      "fig2_curves", 900, 500, .085, .975, .125, .925, c0, c1 * 1.2, l0 - pad, l1 + .6 * (l1 - l0) + pad, false};
+      "fig2_curves", 900, 500, .085, .975, .125, .925, c0, c1 * 1.2, l0 - pad, l1 + .6 * (l1 - l0) + pad, false, false};
   for (int j = 0; j < 2; j++) {
     p[PANEL_CURVE_PARAMS + j] =
-        (Panel){"", 560, 420, .125, .965, .145, .915, u0 / 1.3, u1 * 1.3, lo[j] / 1.5, hi[j] * 1.8, true};
+        (Panel){"", 560, 420, .125, .965, .145, .915, u0 / 1.3, u1 * 1.3, lo[j] / 1.5, hi[j] * 1.8, true, false};
     snprintf(p[PANEL_CURVE_PARAMS + j].name, sizeof p->name, "%s", j ? "fig2_tokens" : "fig2_params");
   }
   if (envelope_csv(s, dir, e) || curves_gp(s, dir, &p[PANEL_CURVES], e) ||

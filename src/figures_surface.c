@@ -69,6 +69,18 @@ static int slices_csv(const Analysis *a, const char *dir, Err *e) {
   return out_commit(&o, e);
 }
 
+// Runs of no budget (other horizons).
+static int others_csv(const Analysis *a, const char *dir, Err *e) {
+  OutFile o;
+  if (figures_open(&o, dir, "fig4_others.csv", e)) return e->code;
+  fputs("run_id,N,D,C,loss\n", o.f);
+  for (int i = 0; i < a->points.n; i++) {
+    const Point *p = &a->points.p[i];
+    if (p->used && p->budget < 0) fprintf(o.f, "%s,%.17g,%.17g,%.17g,%.17g\n", p->run->id, p->N, p->D, p->C, p->L);
+  }
+  return out_commit(&o, e);
+}
+
 static void points_plot(FILE *f, double budget, const char *x, const char *y, const char *hex, bool more) {
   fprintf(
       f,
@@ -98,9 +110,12 @@ static int contours_gp(const Analysis *a, const char *dir, const Panel *p, const
   fputs("plot 'fig4_contours.csv' using 'C':'N' with lines lw 1 lc rgb '#8a9199', \\\n"
         "  'fig4_frontier.csv' using 'C':'N' with lines lw 2.2 lc rgb '#20242a', \\\n",
         o.f);
+  bool others = false;
+  for (int i = 0; i < a->points.n; i++) others = others || (a->points.p[i].used && a->points.p[i].budget < 0);
+  if (others) fputs("  'fig4_others.csv' using 'C':'N' with points pt 7 ps .5 lc rgb '#8a9199', \\\n", o.f);
   for (int i = 0; i < a->iso.n; i++) {
     char hex[8];
-    figures_color(i, a->iso.n, false, hex);
+    figures_color(i, a->iso.n, hex);
     points_plot(o.f, a->iso.v[i].budget, "C", "N", hex, i + 1 < a->iso.n);
   }
   return out_commit(&o, e);
@@ -113,7 +128,7 @@ static int slices_gp(const Analysis *a, const char *dir, const Panel *p, Err *e)
   fputs("plot \\\n", o.f);
   for (int i = 0; i < a->iso.n; i++) {
     char hex[8];
-    figures_color(i, a->iso.n, false, hex);
+    figures_color(i, a->iso.n, hex);
     fprintf(o.f,
             "  'fig4_slices.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss' with lines lw 1.6 lc rgb "
             "'%s', \\\n",
@@ -129,18 +144,19 @@ int figures_surface(const StudyFit *s, const char *dir, Panel p[FIG4_PANELS], Er
   double n0 = INFINITY, n1 = 0, c0 = INFINITY, c1 = 0, l0 = INFINITY, l1 = 0, level[MAX_LEVELS];
   for (int i = 0; i < a->points.n; i++) {
     const Point *q = &a->points.p[i];
-    if (!q->used || q->budget < 0) continue;
+    if (!q->used) continue;
     n0 = fmin(n0, q->N), n1 = fmax(n1, q->N), c0 = fmin(c0, q->C), c1 = fmax(c1, q->C);
+    if (q->budget < 0) continue;
     l0 = fmin(l0, q->L), l1 = fmax(l1, q->L);
   }
   double pad = .05 * (l1 - l0) + 1e-3;
   p[PANEL_CONTOURS] =
-      (Panel){"fig4_contours", 560, 420, .125, .965, .145, .915, c0 / 1.6, c1 * 1.6, n0 / 1.25, n1 * 1.25, true};
+      (Panel){"fig4_contours", 560, 420, .125, .965, .145, .915, c0 / 1.6, c1 * 1.6, n0 / 1.25, n1 * 1.25, true, false};
   p[PANEL_SLICES] =
-      (Panel){"fig4_slices", 560, 420, .125, .965, .145, .915, n0 / 1.25, n1 * 1.25, l0 - pad, l1 + pad, false};
+      (Panel){"fig4_slices", 560, 420, .125, .965, .145, .915, n0 / 1.25, n1 * 1.25, l0 - pad, l1 + pad, false, false};
   int n = levels_choose(level, l0 - pad, l1 + 2 * pad);
   if (contours_csv(a, dir, &p[0], level, n, e) || frontier_csv(a, dir, &p[0], e) || slices_csv(a, dir, e) ||
-      contours_gp(a, dir, &p[0], level, n, e) || slices_gp(a, dir, &p[1], e))
+      others_csv(a, dir, e) || contours_gp(a, dir, &p[0], level, n, e) || slices_gp(a, dir, &p[1], e))
     return e->code;
   static const double left[] = {.065, .57}, right[] = {.485, .985};
   return figures_draw(dir, "fig4", p, FIG4_PANELS, 1120, 420, left, right, e);

@@ -45,10 +45,8 @@ int figures_gnuplot(const char *dir, const char *script, Err *e) {
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return OK;
   char *line = text + strspn(text, "\n");
   // gnuplot echoes the command, a caret, and then says what is wrong in a line that names the script.
-  // A warning also does, but is not why it stopped.
-  char *said = strstr(line, "\" line ");
-  while (said && !strncmp(strchr(said + 7, ':') ? strchr(said + 7, ':') : "", ": warning", 9))
-    said = strstr(said + 7, "\" line ");
+  char *said = NULL;
+  for (char *at = line; (at = strstr(at, "\" line ")) != NULL; at++) said = at;  // the last: warnings come before it
   if (said) {
     while (said > line && said[-1] != '\n') said--;
     line = said;
@@ -71,18 +69,21 @@ static const Theme theme[] = {
 };
 
 // "rgb( 68,   1,  84)" becomes a variable of the page, if it is one of its colours. Returns what was read.
-static size_t put_color(FILE *f, const char *s, int n) {
+static size_t put_color(FILE *f, const char *s) {
   int r, g, b, len = 0;
   if (sscanf(s, "rgb(%d ,%d ,%d )%n", &r, &g, &b, &len) != 3 || !len) return 0;
   for (size_t i = 0; i < sizeof theme / sizeof *theme; i++)
     if (theme[i].rgb[0] == r && theme[i].rgb[1] == g && theme[i].rgb[2] == b)
       return fprintf(f, "var(--%s)", theme[i].name), (size_t)len;
-  for (int i = 0; i < n; i++) {
-    char hex[8], mine[16];
-    figures_color(i, n, false, hex);
-    snprintf(mine, sizeof mine, "#%02x%02x%02x", (unsigned)r & 255, (unsigned)g & 255, (unsigned)b & 255);
-    if (!strcmp(hex, mine)) return fprintf(f, "var(--c%d)", i), (size_t)len;
+  char mine[16];
+  snprintf(mine, sizeof mine, "#%02x%02x%02x", (unsigned)r & 255, (unsigned)g & 255, (unsigned)b & 255);
+  for (int i = 0; i < FIGURE_LEVELS; i++) {
+    char hex[8];
+    figures_level_color(i, false, hex);
+    if (!strcmp(hex, mine)) return fprintf(f, "var(--r%d)", i), (size_t)len;
   }
+  for (int k = 0; k < FIGURE_KINDS; k++)
+    if (!strcmp(figures_kind_color(k, false), mine)) return fprintf(f, "var(--s%d)", k), (size_t)len;
   return 0;
 }
 
@@ -100,17 +101,18 @@ void html_text(FILE *f, const char *s) {
 
 static void put_marks(FILE *f, const Panel *p, const Mark *marks, int n) {
   for (int i = 0; i < n; i++) {
-    double tx = log(marks[i].x / p->x0) / log(p->x1 / p->x0);
+    double tx = p->lin_x ? (marks[i].x - p->x0) / (p->x1 - p->x0) : log(marks[i].x / p->x0) / log(p->x1 / p->x0);
     double ty = p->log_y ? log(marks[i].y / p->y0) / log(p->y1 / p->y0) : (marks[i].y - p->y0) / (p->y1 - p->y0);
     if (!(tx >= 0 && tx <= 1 && ty >= 0 && ty <= 1)) continue;
-    fprintf(f, "<a href=\"#%s\"><circle class=\"mark\" cx=\"%.1f\" cy=\"%.1f\" r=\"8\"><title>", marks[i].link,
+    if (*marks[i].link) fprintf(f, "<a href=\"#%s\">", marks[i].link);
+    fprintf(f, "<circle class=\"mark\" cx=\"%.1f\" cy=\"%.1f\" r=\"8\"><title>",
             p->width * (p->left + tx * (p->right - p->left)), p->height * (1 - p->bottom - ty * (p->top - p->bottom)));
     html_text(f, marks[i].text);
-    fputs("</title></circle></a>\n", f);
+    fprintf(f, "</title></circle>%s\n", *marks[i].link ? "</a>" : "");
   }
 }
 
-int figures_inline(FILE *f, const char *dir, const Panel *p, int n, const Mark *marks, int n_marks, Err *e) {
+int figures_inline(FILE *f, const char *dir, const Panel *p, const Mark *marks, int n_marks, Err *e) {
   char path[1024], *svg;
   size_t len;
   snprintf(path, sizeof path, "%s/figures/%s.svg", dir, p->name);
@@ -123,7 +125,7 @@ int figures_inline(FILE *f, const char *dir, const Panel *p, int n, const Mark *
   fprintf(f, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n", p->width, p->height, p->name);
   for (s = body + 1; s < end;) {
     size_t read;
-    if (starts(s, "rgb(") && (read = put_color(f, s, n)))
+    if (starts(s, "rgb(") && (read = put_color(f, s)))
       s += read;
     else if (starts(s, "#ffffff"))
       fputs("var(--page)", f), s += 7;

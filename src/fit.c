@@ -5,7 +5,6 @@
 // fit_*.c. Reference: Hoffmann et al. 2022, Training Compute-Optimal Large Language Models (arXiv 2203.15556),
 // section 3.
 #include "fit.h"
-#include "plan.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +87,8 @@ static int analysis_fit(Analysis *a, const StudyFit *s, const Convention *cv, Er
     return e->code;
   a->levelled = !points_level(&a->points) && a->surface.ok;
   if (a->levelled ? valleys_level(a, cv, e) : iso_fit(&a->iso, &a->points, cv, RESAMPLES, e)) return e->code;
-  if (envelope_fit(&a->envelope, &a->points, s->records, &s->curves, RESAMPLES, e)) return e->code;
+  a->ranking = ranking_new(&a->points, s->records, &s->curves, e);
+  if (e->code || envelope_fit(&a->envelope, &a->points, a->ranking, RESAMPLES, e)) return e->code;
   double C[MAX_VALLEYS];
   int n = frontier_computes(a, C);
   return frontier_fit(&a->frontier, &a->surface, &a->points, n, C, e);
@@ -97,7 +97,7 @@ static int analysis_fit(Analysis *a, const StudyFit *s, const Convention *cv, Er
 int study_fit(StudyFit *s, const Records *rs, Curves *cs, Err *e) {
   size_t n = 0;
   while (conventions[n].name) n++;
-  *s = (StudyFit){.records = rs, .curves = *cs, .a = mem_new(n * sizeof(Analysis), "fits", e)};
+  *s = (StudyFit){.all = rs, .records = rs, .curves = *cs, .a = mem_new(n * sizeof(Analysis), "fits", e)};
   *cs = (Curves){0};
   *e = (Err){.code = s->a ? OK : e->code};
   for (size_t i = 0; i < n && s->a; i++) {
@@ -117,9 +117,14 @@ int study_fit(StudyFit *s, const Records *rs, Curves *cs, Err *e) {
 }
 
 void study_free(StudyFit *s) {
-  for (int i = 0; i < s->n; i++) points_free(&s->a[i].points);
+  for (int i = 0; i < s->n; i++) points_free(&s->a[i].points), ranking_free(s->a[i].ranking);
   free(s->a);
   curves_free(&s->curves);
+  parts_free(&s->parts);
+  if (s->all != s->records) {
+    records_free((Records *)s->records);
+    free((Records *)s->records);
+  }
   *s = (StudyFit){0};
 }
 
@@ -155,7 +160,7 @@ static void exponents_print(FILE *f, const StudyFit *s) {
 }
 
 static void selftest_print(FILE *f, const SelfTest *t) {
-  static const char *const approach[] = {"2", "3-frontier", "3"};
+  static const char *const approach[] = {"1", "2", "3-frontier", "3"};
   if (!t->draws) return;
   fprintf(f, "Self-test: %d studies drawn from the surface, on the same runs; noise sd %.4f nats a run, %.4f a cell\n",
           t->draws, t->run_sd, t->cell_sd);
@@ -164,6 +169,7 @@ static void selftest_print(FILE *f, const SelfTest *t) {
             t->surface_sd);
   for (size_t i = 0; i < sizeof approach / sizeof *approach; i++) {
     const SelfTestRow *r = selftest_row(t, approach[i], "a");
+    if (!r) continue;
     fprintf(f, "  a of %-10s true %.3f, bias %+.3f, the 80 %% interval holds it in %.0f %% (%.0f to %.0f) of %d\n",
             approach[i], r->truth, r->bias.value, 100 * r->coverage.value, 100 * r->coverage.p10, 100 * r->coverage.p90,
             r->draws);
@@ -209,40 +215,24 @@ void study_print(const StudyFit *s, FILE *f) {
             s->records->first_bad);
 }
 
-// Of a study of several parts the laws are those of its parts isoflop and horizons; the others vary something else.
-static int main_parts(const char *dir, Records *rs, Err *e) {
-  char path[1024];
-  Study s;
-  Plan p;
-  snprintf(path, sizeof path, "%.900s/study.ini", dir);
-  if (!file_exists(path)) return OK;
-  if (study_read(dir, &s, e)) return e->code;
-  const int isoflop = study_part(&s, "isoflop"), horizons = study_part(&s, "horizons");
-  if (s.n == 1 || isoflop < 0) return OK;
-  if (plan_make(&p, &s, rs, e)) return e->code;
-  const uint64_t wanted = 1ull << isoflop | (horizons < 0 ? 0 : 1ull << horizons);
-  int kept = 0;
-  for (int i = 0; i < rs->n; i++) {
-    bool keep = false;
-    for (int j = 0; j < p.n && !keep; j++) keep = p.cells[j].parts & wanted && !strcmp(p.cells[j].id, rs->r[i].id);
-    if (keep) rs->r[kept++] = rs->r[i];
-  }
-  rs->n = kept;
-  plan_free(&p);
-  return OK;
-}
-
 int study_open(const char *dir, Records *rs, StudyFit *s, Err *e) {
   Curves cs;
-  *e = (Err){0};
+  Parts parts = {0};
+  Records *laws = NULL;
+  *e = (Err){0}, *s = (StudyFit){0};
   if (records_load(dir, rs, e)) return e->code;
-  if (main_parts(dir, rs, e)) return records_free(rs), e->code;
   if (!rs->n)
     fail(e, E_RECORD, "%s/runs: no run record found, expected <id>/run.ini%s%s", dir, rs->n_bad ? "; " : "",
          rs->first_bad);
-  else if (!curves_load(&cs, dir, rs, e))
-    study_fit(s, rs, &cs, e);
-  if (e->code) records_free(rs);
+  else if ((laws = mem_new(sizeof *laws, "records", e)) && !parts_open(&parts, dir, rs, e) &&
+           !parts_main(laws, &parts, rs, e) && !curves_load(&cs, dir, laws, e) && !study_fit(s, laws, &cs, e)) {
+    s->all = rs, s->parts = parts;
+    return OK;
+  }
+  parts_free(&parts);
+  if (laws) records_free(laws);
+  free(laws);
+  records_free(rs);
   return e->code;
 }
 

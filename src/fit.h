@@ -43,6 +43,7 @@ typedef struct Points {
 } Points;
 
 bool point_same_cell(const Point *p, const Point *q);  // do they differ by seed alone?
+Point point_make(const Record *r, const Convention *cv);  // by itself, of no budget
 int points_make(Points *ps, const Records *rs, const Convention *cv, Err *e);
 void points_free(Points *ps);
 
@@ -205,8 +206,8 @@ double curve_width(const Point *p);
 double curve_smooth_at(const Curve *c, int i, double width);
 
 enum { ENVELOPE_POINTS = 1500 };
-// What the winner at a FLOP value is: used in the laws; none (no curve reaches it); not near its end; of the smallest
-// or largest size.
+// What the winner at a FLOP value is: used in the laws; none (no curve reaches it); not near its end; the
+// smallest or largest of the models that got as far.
 typedef enum { ENVELOPE_USED, ENVELOPE_NONE, ENVELOPE_EARLY, ENVELOPE_EDGE, ENVELOPE_KINDS } EnvelopeKind;
 typedef struct EnvelopePoint {
   double C, N, D, L;
@@ -215,12 +216,41 @@ typedef struct EnvelopePoint {
 } EnvelopePoint;
 typedef struct Envelope {
   bool ok;   // the laws hold: the used points come from three sizes at least
-  int runs;  // with a curve
+  int runs;  // with a curve; 0 where these are fewer than three
   int count[ENVELOPE_KINDS];
   EnvelopePoint p[ENVELOPE_POINTS];
   PowerLaw n_law, d_law;
 } Envelope;
-int envelope_fit(Envelope *f, const Points *ps, const Records *rs, const Curves *cs, int resamples, Err *e);
+// Every curve at ENVELOPE_POINTS computes. NULL with e OK: fewer than three curves.
+typedef struct Ranking Ranking;
+Ranking *ranking_new(const Points *ps, const Records *rs, const Curves *cs, Err *e);
+void ranking_free(Ranking *q);
+double ranking_end(const Ranking *q, int point);  // where the smoothed curve of a point ends; NaN: it has none
+// The winners among the points with take[i] (NULL: all), each curve moved by shift[i] nats (NULL: none).
+void ranking_winners(const Ranking *q, const Points *ps, const int *take, const double *shift,
+                     EnvelopePoint *out /* [ENVELOPE_POINTS] */);
+// Laws through the used winners number first..last-1, as values (r < 0) or resample r. d_law may be NULL. False: fewer
+// than three sizes.
+bool envelope_laws(PowerLaw *n_law, PowerLaw *d_law, int r, const EnvelopePoint *p, int first, int last);
+// Resample number `resample`: runs drawn within their budgets, and each moved by seed noise, which a minimum over runs
+// that were drawn again would not feel.
+void envelope_resample(const Points *ps, int resample, int *take, double *shift);
+// Intervals of the laws from resamples, each curve first moved by base[i] (NULL: none).
+int envelope_bootstrap(PowerLaw *n_law, PowerLaw *d_law, const Ranking *q, const Points *ps, int resamples,
+                       const double *base, Err *e);
+int envelope_fit(Envelope *f, const Points *ps, const Ranking *q, int resamples, Err *e);  // q NULL: not ok
+
+// Is the frontier bent (Fig A5)? The exponent of N_opt along thirds of the envelope, beside what a frontier without a
+// bend of its own gives on the same runs: their curves moved to end on the fitted surface, plus seed noise
+// (fit_curvature.c).
+enum { CURVATURE_DRAWS = 200 };
+typedef struct Curvature {
+  bool ok;
+  double C[4];                // bounds of the thirds
+  PowerLaw law[3];            // of N_opt, with intervals
+  Interval null[3];           // mean over the draws, 10th and 90th percentile
+  double surface[3];          // slope of the surface's own frontier there
+} Curvature;
 
 // ---- A study (fit.c, fit_write.c, fit_selftest.c, report.c)
 // ----------------------------------------------------------
@@ -228,6 +258,7 @@ int envelope_fit(Envelope *f, const Points *ps, const Records *rs, const Curves 
 // Everything that is known of a study under one convention: what fits.csv, the terminal and the report show.
 typedef struct Analysis {
   Points points;
+  Ranking *ranking;  // of the curves; NULL without
   bool levelled;  // iso was fitted to runs that the surface moved to equal compute
   Envelope envelope;
   IsoFit iso;
@@ -235,6 +266,8 @@ typedef struct Analysis {
   VarproFit varpro;  // of a surface that is ok
   Frontier frontier;
 } Analysis;
+
+int curvature_fit(Curvature *f, const Analysis *a, Err *e);
 
 // Bias and coverage of the estimators on losses drawn from the fitted surface (fit_selftest.c).
 enum { SELFTEST_DRAWS = 200, SELFTEST_MAX = 100000, SELFTEST_RESAMPLES = 200, SELFTEST_ROWS = MAX_VALLEYS + 16 };
@@ -260,8 +293,31 @@ int selftest_run(SelfTest *t, const Analysis *a, int draws, Err *e);
 bool selftest_misfit(const SelfTest *t);
 const SelfTestRow *selftest_row(const SelfTest *t, const char *approach, const char *quantity);  // NULL: no such row
 
+// One part of a study (parts.c): its runs in the order of its plan, their curves, and its own parabolas (default
+// convention; of horizons, whose runs share no budgets, there are none).
+typedef struct PartFit {
+  char name[32];
+  Records rs;
+  Curves cs;
+  Points points;
+  IsoFit iso;
+} PartFit;
+typedef struct Parts {
+  int n;
+  PartFit *p;
+} Parts;
+// The parts of DIR/study.ini that have records among `all`; none where there is no such file. E_RECORD, E_MEMORY.
+int parts_open(Parts *ps, const char *dir, const Records *all, Err *e);
+// The runs behind the laws: those of the parts isoflop and horizons (whose runs belong to no budget), each once; all
+// runs where there are no parts. Copies: free with records_free. E_MEMORY.
+int parts_main(Records *rs, const Parts *ps, const Records *all, Err *e);
+const PartFit *parts_find(const Parts *ps, const char *name);  // NULL: none, or no run yet
+void parts_free(Parts *ps);
+
 typedef struct StudyFit {
-  const Records *records;
+  const Records *all;      // of the folder
+  const Records *records;  // behind the laws; owned when it is not `all`
+  Parts parts;
   const char *imported;  // the file that the runs come from; NULL for a study of ours
   Curves curves;
   int n;

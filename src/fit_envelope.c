@@ -5,9 +5,9 @@
 // Gaussian weights (of 10 steps, as in the paper, or 1 % of the run: our batches are a thousandth of the paper's),
 // which unlike a mean does not lag behind a falling curve at its end. Two kinds of envelope points say nothing of the
 // best size and are left out: the run has not come to the end of its cosine yet (in the paper all points lie in the
-// last 15 % of a run; a run caught earlier stands in for one that was not trained), or it has the smallest or the
-// largest size of all (the best may lie beyond). The invariant: the winner depends on losses alone, ties going to the
-// earlier run. Reference: Hoffmann et al. 2022, section 3.1 and figure 2.
+// last 15 % of a run; a run caught earlier stands in for one that was not trained), or it is the smallest or the
+// largest of the models that were trained as far as this compute (the best may lie beyond). The invariant: the winner
+// depends on losses alone, ties going to the earlier run. Reference: Hoffmann et al. 2022, section 3.1 and figure 2.
 #include "fit.h"
 #include <assert.h>
 #include <math.h>
@@ -26,12 +26,9 @@ int curves_load(Curves *cs, const char *dir, const Records *rs, Err *e) {
   for (int i = 0; i < rs->n; i++) {
     char path[1024], *text;
     size_t len;
+    Err missing;
     snprintf(path, sizeof path, "%s/runs/%s/curve.tsv", dir, rs->r[i].id);
-    if (!file_exists(path)) continue;  // a run without a curve takes no part
-    if (file_read(path, &text, &len, e)) {
-      curves_free(cs);
-      return e->code;
-    }
+    if (file_read(path, &text, &len, &missing)) continue;  // a run without a curve takes no part
     int lines = 0, row = 1;
     for (char *s = text; *s; s++) lines += *s == '\n';
     Curve *c = &cs->c[i];
@@ -97,18 +94,21 @@ static int by_loss(const void *a, const void *b) {
   return p->loss < q->loss ? -1 : p->loss > q->loss ? 1 : p->point - q->point;
 }
 
-// Every FLOP value's runs, best first. entry[k * runs ..], count[k].
-typedef struct Ranking {
+// Every FLOP value's runs, best first: entry[k * runs ..], count[k]. end[i]: where the smoothed curve of point i ends
+// (NaN: no curve).
+struct Ranking {
   int runs, *count;
   Entry *entry;
-  double *C;
-} Ranking;
+  double C[ENVELOPE_POINTS], least[ENVELOPE_POINTS], most[ENVELOPE_POINTS];  // smallest and largest N there
+  double *end;
+};
 
 static int rank_run(Ranking *q, const Point *p, int point, const Curve *c, Err *e) {
   double per_token = p->C / p->D, width = curve_width(p);
   double *smooth = mem_new(sizeof(double) * (size_t)c->n, "smoothed curve", e);
   if (!smooth) return e->code;
   for (int i = 0; i < c->n; i++) smooth[i] = curve_smooth_at(c, i, width);
+  q->end[point] = smooth[c->n - 1];
   for (int k = 0, i = 0; k < ENVELOPE_POINTS; k++) {
     double D = q->C[k] / per_token;
     if (D < c->tokens[0] || D > c->tokens[c->n - 1]) continue;
@@ -116,97 +116,128 @@ static int rank_run(Ranking *q, const Point *p, int point, const Curve *c, Err *
     double u = log(D / c->tokens[i]) / log(c->tokens[i + 1] / c->tokens[i]);
     q->entry[(size_t)k * (size_t)q->runs + (size_t)q->count[k]++] =
         (Entry){smooth[i] + u * (smooth[i + 1] - smooth[i]), point, D >= LATE * p->D};
+    q->least[k] = fmin(q->least[k], p->N), q->most[k] = fmax(q->most[k], p->N);
   }
   free(smooth);
   return OK;
 }
 
-// The laws through the winners among the runs that take part (take NULL: all). r < 0: the estimate, and out is filled.
-static bool envelope_laws(Envelope *f, int r, const Ranking *q, const Points *ps, const int *take, double *work) {
-  double *c = work, *n = c + ENVELOPE_POINTS, *d = n + ENVELOPE_POINTS, lo = INFINITY, hi = 0;
-  int m = 0;
-  for (int i = 0; i < ps->n; i++)
-    if (ps->p[i].used) lo = fmin(lo, ps->p[i].N), hi = fmax(hi, ps->p[i].N);
-  for (int k = 0; k < ENVELOPE_POINTS; k++) {
-    const Entry *best = NULL, *row = q->entry + (size_t)k * (size_t)q->runs;
-    for (int j = 0; j < q->count[k] && !best; j++)
-      if (!take || take[row[j].point]) best = &row[j];
-    EnvelopePoint at = {q->C[k], NAN, NAN, NAN, -1, best ? ENVELOPE_USED : ENVELOPE_NONE};
-    if (best) {
-      const Point *p = &ps->p[best->point];
-      at.N = p->N, at.D = at.C * p->D / p->C, at.L = best->loss, at.point = best->point;
-      if (!best->late)
-        at.kind = ENVELOPE_EARLY;
-      else if (p->N == lo || p->N == hi)
-        at.kind = ENVELOPE_EDGE;
-      else
-        c[m] = log(at.C), n[m] = log(at.N), d[m++] = log(at.D);
-    }
-    if (r < 0) f->p[k] = at;
+Ranking *ranking_new(const Points *ps, const Records *rs, const Curves *cs, Err *e) {
+  double lo = INFINITY, hi = 0;
+  int runs = 0;
+  *e = (Err){0};
+  for (int i = 0; i < ps->n; i++) {
+    const Point *p = &ps->p[i];
+    if (p->used && cs->c[p->run - rs->r].n >= 2) runs++, lo = fmin(lo, p->C), hi = fmax(hi, p->C);
   }
-  // Neighbouring values share their run: a law needs three sizes, not three points.
-  int sizes = 0;
-  for (int i = 0; i < m && sizes < 3; i++) sizes += i == 0 || n[i] != n[i - 1];
-  return sizes >= 3 && law_fit(&f->n_law, r, m, c, n) && law_fit(&f->d_law, r, m, c, d);
+  if (runs < 3 || !(hi > lo)) return NULL;
+  Ranking *q = mem_new(sizeof *q, "envelope", e);
+  if (!q) return NULL;
+  *q = (Ranking){.runs = runs};
+  q->count = mem_new(sizeof(int) * ENVELOPE_POINTS, "envelope", e);
+  q->entry = mem_new(sizeof(Entry) * ENVELOPE_POINTS * (size_t)runs, "envelope", e);
+  q->end = mem_new(sizeof(double) * (size_t)ps->n, "envelope", e);
+  if (!q->count || !q->entry || !q->end) return ranking_free(q), NULL;
+  for (int k = 0; k < ENVELOPE_POINTS; k++)
+    q->C[k] = lo * pow(hi / lo, k / (ENVELOPE_POINTS - 1.)), q->least[k] = INFINITY;
+  for (int i = 0; i < ps->n; i++) {
+    const Curve *c = &cs->c[ps->p[i].run - rs->r];
+    q->end[i] = NAN;
+    if (ps->p[i].used && c->n >= 2 && rank_run(q, &ps->p[i], i, c, e)) return ranking_free(q), NULL;
+  }
+  for (int k = 0; k < ENVELOPE_POINTS; k++)
+    qsort(q->entry + (size_t)k * (size_t)runs, (size_t)q->count[k], sizeof(Entry), by_loss);
+  return q;
 }
 
-static void take_resample(int *take, const Points *ps, int resample, int *pick) {
+void ranking_free(Ranking *q) {
+  if (!q) return;
+  free(q->count), free(q->entry), free(q->end);
+  free(q);
+}
+
+double ranking_end(const Ranking *q, int point) { return q->end[point]; }
+
+void ranking_winners(const Ranking *q, const Points *ps, const int *take, const double *shift, EnvelopePoint *out) {
+  double down = 0;  // no run can gain more than that
+  for (int i = 0; i < ps->n && shift; i++)
+    if (!isnan(q->end[i])) down = fmin(down, shift[i]);
+  for (int k = 0; k < ENVELOPE_POINTS; k++) {
+    const Entry *best = NULL, *row = q->entry + (size_t)k * (size_t)q->runs;
+    double least = INFINITY;
+    for (int j = 0; j < q->count[k] && row[j].loss + down < least; j++) {
+      double loss = row[j].loss + (shift ? shift[row[j].point] : 0);
+      if ((!take || take[row[j].point]) && loss < least) least = loss, best = &row[j];
+    }
+    out[k] = (EnvelopePoint){q->C[k], NAN, NAN, NAN, -1, ENVELOPE_NONE};
+    if (!best) continue;
+    const Point *p = &ps->p[best->point];
+    out[k].N = p->N, out[k].D = q->C[k] * p->D / p->C, out[k].L = least, out[k].point = best->point;
+    out[k].kind = !best->late                                 ? ENVELOPE_EARLY
+                  : p->N == q->least[k] || p->N == q->most[k] ? ENVELOPE_EDGE
+                                                              : ENVELOPE_USED;
+  }
+}
+
+bool envelope_laws(PowerLaw *n_law, PowerLaw *d_law, int r, const EnvelopePoint *p, int first, int last) {
+  double c[ENVELOPE_POINTS], n[ENVELOPE_POINTS], d[ENVELOPE_POINTS];
+  int m = 0, sizes = 0;
+  for (int k = 0, used = 0; k < ENVELOPE_POINTS; k++)
+    if (p[k].kind == ENVELOPE_USED && used++ >= first && used <= last)
+      c[m] = log(p[k].C), n[m] = log(p[k].N), d[m++] = log(p[k].D);
+  // Neighbouring values share their run: a law needs three sizes, not three points.
+  for (int i = 0; i < m && sizes < 3; i++) sizes += i == 0 || n[i] != n[i - 1];
+  return sizes >= 3 && law_fit(n_law, r, m, c, n) && (!d_law || law_fit(d_law, r, m, c, d));
+}
+
+void envelope_resample(const Points *ps, int resample, int *take, double *shift) {
+  const double sd = ps->seed_cells ? ps->seed_sd : 0;
+  const uint64_t noise = rng_u64(0x656e76656c6f7065u, (uint64_t)resample);
+  int pick[MAX_VALLEY_RUNS];
   for (int i = 0, j; i < ps->n; i = j) {
     int n = 0;
-    for (j = i; j < ps->n && ps->p[j].budget == ps->p[i].budget; j++) take[j] = 0, n++;
+    for (j = i; j < ps->n && n < MAX_VALLEY_RUNS && ps->p[j].budget == ps->p[i].budget; j++) take[j] = 0, n++;
     bootstrap_draw(resample, ps->p[i].budget + 1, n, pick);
     for (int k = 0; k < n; k++) take[i + pick[k]] = 1;
   }
+  for (int i = 0; i < ps->n; i++) shift[i] = sd * rng_normal(noise, (uint64_t)i);
 }
 
-static int envelope_bootstrap(Envelope *f, const Ranking *q, const Points *ps, int resamples, Err *e) {
-  size_t n = (size_t)ps->n + 1, room = 3 * ENVELOPE_POINTS;
-  int *take = mem_new(2 * n * (size_t)resamples * sizeof *take, "resamples of the envelope", e);
-  double *work = mem_new(room * (size_t)resamples * sizeof *work, "resamples of the envelope", e);
-  if (take && work) {
+typedef struct Work {
+  EnvelopePoint p[ENVELOPE_POINTS];
+} Work;
+
+int envelope_bootstrap(PowerLaw *n_law, PowerLaw *d_law, const Ranking *q, const Points *ps, int resamples,
+                       const double *base, Err *e) {
+  const size_t n = (size_t)ps->n + 1;
+  int *take = mem_new(n * (size_t)resamples * sizeof *take, "resamples of the envelope", e);
+  double *shift = mem_new(n * (size_t)resamples * sizeof *shift, "resamples of the envelope", e);
+  Work *work = mem_new((size_t)resamples * sizeof *work, "resamples of the envelope", e);
+  if (take && shift && work) {
 #pragma omp parallel for schedule(static)
     for (int r = 0; r < resamples; r++) {
-      int *mine = take + 2 * n * (size_t)r;
-      take_resample(mine, ps, r, mine + n);
-      envelope_laws(f, r, q, ps, mine, work + room * (size_t)r);
+      double *mine = shift + n * (size_t)r;
+      envelope_resample(ps, r, take + n * (size_t)r, mine);
+      for (int i = 0; i < ps->n && base; i++) mine[i] += base[i];
+      ranking_winners(q, ps, take + n * (size_t)r, mine, work[r].p);
+      envelope_laws(n_law, d_law, r, work[r].p, 0, ENVELOPE_POINTS);
     }
-    law_intervals(&f->n_law, resamples);
-    law_intervals(&f->d_law, resamples);
+    law_intervals(n_law, resamples);
+    law_intervals(d_law, resamples);
   }
-  free(take);
-  free(work);
+  free(take), free(shift), free(work);
   return e->code;
 }
 
-int envelope_fit(Envelope *f, const Points *ps, const Records *rs, const Curves *cs, int resamples, Err *e) {
+int envelope_fit(Envelope *f, const Points *ps, const Ranking *q, int resamples, Err *e) {
   assert(resamples >= 0 && resamples <= RESAMPLES);
   *f = (Envelope){0};
   *e = (Err){0};
   law_clear(&f->n_law), law_clear(&f->d_law);
-  double lo = INFINITY, hi = 0;
-  for (int i = 0; i < ps->n; i++) {
-    const Point *p = &ps->p[i];
-    if (p->used && cs->c[p->run - rs->r].n >= 2) f->runs++, lo = fmin(lo, p->C), hi = fmax(hi, p->C);
-  }
-  if (f->runs < 3 || !(hi > lo)) return OK;
-  Ranking q = {.runs = f->runs,
-               .count = mem_new(sizeof(int) * ENVELOPE_POINTS, "envelope", e),
-               .entry = mem_new(sizeof(Entry) * ENVELOPE_POINTS * (size_t)f->runs, "envelope", e),
-               .C = mem_new(sizeof(double) * 4 * ENVELOPE_POINTS, "envelope", e)};
-  if (!q.count || !q.entry || !q.C) goto done;
-  for (int k = 0; k < ENVELOPE_POINTS; k++) q.C[k] = lo * pow(hi / lo, k / (ENVELOPE_POINTS - 1.));
-  for (int i = 0; i < ps->n; i++) {
-    const Curve *c = &cs->c[ps->p[i].run - rs->r];
-    if (ps->p[i].used && c->n >= 2 && rank_run(&q, &ps->p[i], i, c, e)) goto done;
-  }
-  for (int k = 0; k < ENVELOPE_POINTS; k++)
-    qsort(q.entry + (size_t)k * (size_t)q.runs, (size_t)q.count[k], sizeof(Entry), by_loss);
-  f->ok = envelope_laws(f, -1, &q, ps, NULL, q.C + ENVELOPE_POINTS);
+  if (!q) return OK;
+  f->runs = q->runs;
+  ranking_winners(q, ps, NULL, NULL, f->p);
+  f->ok = envelope_laws(&f->n_law, &f->d_law, -1, f->p, 0, ENVELOPE_POINTS);
   for (int k = 0; k < ENVELOPE_POINTS; k++) f->count[f->p[k].kind]++;
-  if (f->ok) envelope_bootstrap(f, &q, ps, resamples, e);
-done:
-  free(q.count);
-  free(q.entry);
-  free(q.C);
-  return e->code;
+  return f->ok ? envelope_bootstrap(&f->n_law, &f->d_law, q, ps, resamples, NULL, e) : OK;
 }

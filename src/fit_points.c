@@ -71,18 +71,21 @@ static void points_seed_noise(Points *ps) {
   ps->seed_sd = freedom ? sqrt(squares / freedom) : NAN;
 }
 
+Point point_make(const Record *r, const Convention *cv) {
+  Point p = {
+      .run = r, .N = cv->nonemb ? r->params.nonemb : r->params.total, .D = r->tokens, .L = r->val_loss, .budget = -1};
+  p.C = flops_per_token(r, cv) * p.D;
+  p.repeats = r->epochs > 1;
+  point_check(&p);
+  return p;
+}
+
 int points_make(Points *ps, const Records *rs, const Convention *cv, Err *e) {
   *ps = (Points){.n = rs->n, .p = mem_new((size_t)rs->n * sizeof(Point), "points of the fit", e)};
   if (!ps->p) return e->code;
   for (int i = 0; i < rs->n; i++) {
-    const Record *r = &rs->r[i];
-    Point *p = &ps->p[i];
-    *p = (Point){
-        .run = r, .N = cv->nonemb ? r->params.nonemb : r->params.total, .D = r->tokens, .L = r->val_loss, .budget = -1};
-    p->C = flops_per_token(r, cv) * p->D;
-    p->repeats = r->epochs > 1;
-    point_check(p);
-    if (p->used && p->C > ps->largest_C) ps->largest_C = p->C;
+    ps->p[i] = point_make(&rs->r[i], cv);
+    if (ps->p[i].used && ps->p[i].C > ps->largest_C) ps->largest_C = ps->p[i].C;
   }
   qsort(ps->p, (size_t)ps->n, sizeof(Point), by_budget_size);
   for (int i = 0; i < ps->n; i++) {

@@ -4,8 +4,8 @@
 // estimate its mean error and how often its 10-90 % interval holds the true value, over losses drawn from that surface.
 // Noise has two parts, as the study's has: what a run adds (the pooled sd between seeds) and what the runs of a cell
 // share (the rest of the residuals about the parabolas). The truth is what the surface says: its exponents, its optima
-// at the budgets under the study's own cost of a token, the law through them. Approach 1 is left out: it reads whole
-// training curves, and a surface of final losses has none to draw from. The surface is refitted from the true
+// at the budgets under the study's own cost of a token, the law through them. Approach 1 reads whole training curves:
+// each run's own keeps its shape and is moved so that it ends on the drawn loss. The surface is refitted from the true
 // parameters, not from 4,500 starts. The invariant: draw i depends on the analysis and i alone, so results are the same
 // for any number of threads. Reference: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 12 (coverage).
 #include "fit.h"
@@ -18,10 +18,23 @@ static const double Z80 = 1.2815515655446004;  // 90th percentile of the normal 
 
 // ---- What is estimated, and what is true ------------------------------------------------------------------
 
+// The fits of one drawn study.
+typedef struct Work {
+  Envelope envelope;
+  IsoFit iso;
+  Frontier frontier;
+  SurfaceFit surface;
+} Work;
+
 // Every estimate in the order of the rows. Of a fit with no such estimate: NaN.
-static int estimates(Interval *out, const IsoFit *iso, const Frontier *frontier, const SurfaceFit *surface) {
+static int estimates(Interval *out, const Work *w, bool curves) {
   static const Interval none = {NAN, NAN, NAN};
+  const IsoFit *iso = &w->iso;
+  const Frontier *frontier = &w->frontier;
+  const SurfaceFit *surface = &w->surface;
   int n = 0;
+  if (curves) out[n++] = w->envelope.ok ? w->envelope.n_law.exponent : none;
+  if (curves) out[n++] = w->envelope.ok ? w->envelope.d_law.exponent : none;
   out[n++] = iso->law ? iso->n_law.exponent : none;
   out[n++] = iso->law ? iso->d_law.exponent : none;
   for (int i = 0; i < iso->n; i++) out[n++] = iso->v[i].flag == VALLEY_OK ? iso->v[i].n_opt : none;
@@ -42,15 +55,15 @@ static void row(SelfTest *t, const char *approach, const char *quantity, const c
 // Sizes and the scale-like parameters are judged by their logarithm, exponents as they are.
 static void rows_make(SelfTest *t, const Analysis *a) {
   const Frontier *f = &a->frontier;
-  row(t, "2", "a", "", f->law ? f->n_law.exponent.value : NAN, false);
-  row(t, "2", "b", "", f->law ? f->d_law.exponent.value : NAN, false);
+  const double truth[2] = {f->law ? f->n_law.exponent.value : NAN, f->law ? f->d_law.exponent.value : NAN};
+  for (int j = 0; j < 2 && a->ranking; j++) row(t, "1", j ? "b" : "a", "", truth[j], false);
+  for (int j = 0; j < 2; j++) row(t, "2", j ? "b" : "a", "", truth[j], false);
   for (int i = 0; i < a->iso.n; i++) {
     double N, D;
     bool found = surface_optimum(&a->surface.s, &f->cost, a->iso.v[i].C, &N, &D);
     row(t, "2", "N_opt", text_budget(a->iso.v[i].budget), found ? N : NAN, true);
   }
-  row(t, "3-frontier", "a", "", f->law ? f->n_law.exponent.value : NAN, false);
-  row(t, "3-frontier", "b", "", f->law ? f->d_law.exponent.value : NAN, false);
+  for (int j = 0; j < 2; j++) row(t, "3-frontier", j ? "b" : "a", "", truth[j], false);
   for (int i = 0; i < SURFACE_QUANTITIES; i++) {
     const SurfaceQuantity *q = &surface_quantities[i];
     row(t, "3", q->name, "", q->of(&a->surface.s), strlen(q->name) == 1 && strchr("EABG", *q->name));
@@ -89,11 +102,21 @@ static void losses_draw(Points *ps, const SelfTest *t, const Surface *truth, int
   }
 }
 
-typedef struct Work {
-  IsoFit iso;
-  Frontier frontier;
-  SurfaceFit surface;
-} Work;
+// Approach 1 on the study's curves, moved to the drawn losses.
+static int draw_envelope(Envelope *f, const Analysis *a, const Points *ps, Err *e) {
+  double *shift = mem_new(sizeof(double) * (size_t)(ps->n + 1), "a drawn study", e);
+  if (!shift) return e->code;
+  for (int i = 0; i < ps->n; i++) {
+    const double end = ranking_end(a->ranking, i);
+    shift[i] = isnan(end) ? 0 : ps->p[i].L - end;
+  }
+  law_clear(&f->n_law), law_clear(&f->d_law);
+  ranking_winners(a->ranking, ps, NULL, shift, f->p);
+  f->ok = envelope_laws(&f->n_law, &f->d_law, -1, f->p, 0, ENVELOPE_POINTS);
+  if (f->ok) envelope_bootstrap(&f->n_law, &f->d_law, a->ranking, ps, SELFTEST_RESAMPLES, shift, e);
+  free(shift);
+  return e->code;
+}
 
 // All estimates of one drawn study.
 static int draw_fit(Interval *out, const SelfTest *t, const Analysis *a, int draw, Err *e) {
@@ -107,9 +130,10 @@ static int draw_fit(Interval *out, const SelfTest *t, const Analysis *a, int dra
   if (surface_refit(&w->surface, &a->surface.s, &ps, SELFTEST_RESAMPLES, e) ||
       frontier_fit(&w->frontier, &w->surface, &ps, a->frontier.n, a->frontier.C, e))
     goto done;
+  if (a->ranking && draw_envelope(&w->envelope, a, &ps, e)) goto done;
   if (a->levelled) points_to_level(&ps, &w->surface.s);
   if (iso_fit(&w->iso, &ps, a->iso.cv, SELFTEST_RESAMPLES, e)) goto done;
-  estimates(out, &w->iso, &w->frontier, &w->surface);
+  estimates(out, w, a->ranking != NULL);
 done:
   free(ps.p);
   free(w);
