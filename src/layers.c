@@ -8,6 +8,8 @@ static const float NORM_EPS = 1.0f / NORM_EPS_INV;
 // Query rows a block of attention: keeps its T x ATT_ROWS scores in L1 and wastes at most half of this many masked
 // columns a row.
 enum { ATT_ROWS = 16 };
+// Query rows whose sum goes to a gradient of keys or values in one product.
+enum { ATT_SPAN = 64 };
 void layers_product(const Dims *d, Mat y, Mat x, Mat w, int accumulate) {
   (d->bf16 ? gemm_bf16 : gemm)(y, x, w, accumulate);
 }
@@ -25,7 +27,7 @@ size_t layers_pack_floats(const Dims *d, int k, int n) { return gemm_pack_floats
 
 size_t layers_scratch(const Dims *d) {
   const int hd = d->C / d->H;
-  return 2 * gemm_pack_floats(hd, d->T) + 2 * (size_t)ATT_ROWS * row_ld(d->T) + (size_t)d->H * d->T;
+  return 2 * gemm_pack_floats(hd, d->T) + 2 * (size_t)ATT_SPAN * row_ld(d->T) + (size_t)d->H * d->T;
 }
 
 // Head h of the `at`-th of `parts` matrices [T][C] that lie side by side.
@@ -70,31 +72,41 @@ static void attention_backward(const Dims *d, const Acts *a, const Grads *g, con
   const int T = d->T, hd = d->C / d->H;
   const float scale = 1 / sqrtf((float)hd);
   float *kt_buf = scratch, *vt_buf = kt_buf + gemm_pack_floats(hd, T);
-  float *p_buf = vt_buf + gemm_pack_floats(hd, T), *ds_buf = p_buf + (size_t)ATT_ROWS * row_ld(T);
+  float *p_buf = vt_buf + gemm_pack_floats(hd, T), *ds_buf = p_buf + (size_t)ATT_SPAN * row_ld(T);
   for (int h = 0; h < d->H; h++) {
     const Mat q = head_of(a->qk, d, 2, 0, h), k = head_of(a->qk, d, 2, 1, h), v = head_of(a->qkv, d, 3, 2, h);
     const Mat dout = head_of(g->datt, d, 1, 0, h), dq = head_of(g->dqkv, d, 3, 0, h);
     const Mat dk = head_of(g->dqkv, d, 3, 1, h), dv = head_of(g->dqkv, d, 3, 2, h);
     const Mat kt = gemm_pack(kt_buf, tr(k)), vt = gemm_pack(vt_buf, tr(v));
     const float *stats = a->stats + (size_t)h * T * 2;
-    // From the last block up: the first block met by a key row stores, later ones add.
-    for (int i0 = (T - 1) / ATT_ROWS * ATT_ROWS; i0 >= 0; i0 -= ATT_ROWS) {
-      const int rows = T - i0 < ATT_ROWS ? T - i0 : ATT_ROWS, n = i0 + rows, add = n < T;
-      const Mat doi = mat_rows(dout, i0, rows);
-      Mat p = scores(p_buf, q, kt, i0, rows, T), ds = mat_ld(ds_buf, rows, n, row_ld(T));
-      gemm(ds, doi, mat_cols(vt, 0, n), 0);
-      for (int r = 0; r < rows; r++) {
-        const int i = i0 + r, m = i + 1;
-        const size_t masked = sizeof(float) * (size_t)(rows - r - 1);
-        float *prow = p.p + r * p.rs, *dsrow = ds.p + r * ds.rs;
-        kern->softmax_again(prow, m, scale, stats[2 * i], stats[2 * i + 1]);
-        kern->softmax_back(dsrow, prow, m, delta[(size_t)i * d->H + h], scale);
-        memset(prow + m, 0, masked);
-        memset(dsrow + m, 0, masked);
+    // Sums over queries are taken ATT_SPAN at a time, from the last span up: the first one met by a key row stores, later
+    // ones add.
+    for (int s0 = (T - 1) / ATT_SPAN * ATT_SPAN, s1 = T; s0 >= 0; s1 = s0, s0 -= ATT_SPAN) {
+      const Mat qs = mat_rows(q, s0, s1 - s0), dos = mat_rows(dout, s0, s1 - s0);
+      const Mat ps = mat_ld(p_buf, s1 - s0, s1, row_ld(T)), dss = mat_ld(ds_buf, s1 - s0, s1, row_ld(T));
+      for (int i0 = s0, rows; i0 < s1; i0 += rows) {
+        rows = s1 - i0 < ATT_ROWS ? s1 - i0 : ATT_ROWS;
+        const int n = i0 + rows;
+        Mat p = scores(ps.p + (i0 - s0) * ps.rs, q, kt, i0, rows, T), ds = mat_cols(mat_rows(dss, i0 - s0, rows), 0, n);
+        gemm(ds, mat_rows(dout, i0, rows), mat_cols(vt, 0, n), 0);
+        for (int r = 0; r < rows; r++) {
+          const int i = i0 + r, m = i + 1;
+          const size_t masked = sizeof(float) * (size_t)(rows - r - 1);
+          float *prow = p.p + r * p.rs, *dsrow = ds.p + r * ds.rs;
+          kern->softmax_again(prow, m, scale, stats[2 * i], stats[2 * i + 1]);
+          kern->softmax_back(dsrow, prow, m, delta[(size_t)i * d->H + h], scale);
+          memset(prow + m, 0, masked);
+          memset(dsrow + m, 0, masked);
+        }
+        gemm(mat_rows(dq, i0, rows), ds, mat_rows(k, 0, n), 0);
       }
-      gemm(mat_rows(dq, i0, rows), ds, mat_rows(k, 0, n), 0);
-      gemm(mat_rows(dk, 0, n), tr(ds), mat_rows(q, i0, rows), add);
-      gemm(mat_rows(dv, 0, n), tr(p), doi, add);
+      // Keys before the span meet all its queries, a block of keys inside it those from its own rows on.
+      for (int j0 = 0, n; j0 < s1; j0 += n) {
+        n = j0 < s0 ? s0 : s1 - j0 < ATT_ROWS ? s1 - j0 : ATT_ROWS;
+        const int i0 = j0 < s0 ? 0 : j0 - s0, from = s1 - s0 - i0;
+        gemm(mat_rows(dk, j0, n), tr(mat_cols(mat_rows(dss, i0, from), j0, n)), mat_rows(qs, i0, from), s1 < T);
+        gemm(mat_rows(dv, j0, n), tr(mat_cols(mat_rows(ps, i0, from), j0, n)), mat_rows(dos, i0, from), s1 < T);
+      }
     }
   }
 }
