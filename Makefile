@@ -70,6 +70,18 @@ test: $B/isoflop $(TESTS)  ## all tests; the last line is "N passed, N failed"
 .PHONY: test-corruption
 test-corruption: $B/tests/test_corruption  ## every STRIDEth bit of each kind of file turned over, every STRIDEth length (default: all)
 	STRIDE=$(or $(STRIDE),1) $<
+# libFuzzer sees the parsers' own objects; the rest is linked as it is.
+FUZZED  := $(patsubst %,src/%.c,checkpoint config corpus fit_envelope fit_import record recipe shape study util)
+FUZZ_FLAGS = -std=gnu11 -O1 -g -D_GNU_SOURCE -DFUZZER -Ikernels -Isrc -fsanitize=fuzzer,address,undefined,float-cast-overflow \
+             -fno-sanitize-recover=all
+.PHONY: fuzz
+$B/fuzz: tests/test_fuzz.c $(FUZZED) $(SRC) $(KERN)
+	clang $(FUZZ_FLAGS) $< $(FUZZED) $(filter-out $(FUZZED:%.c=$B/%.o),$(filter %.o,$^)) $(LDLIBS) -lgomp -o $@
+fuzz: $B/fuzz $B/tests/test_fuzz  ## libFuzzer on each parser, or on FUZZ="csv json", SECONDS=60 each; finds go to out/fuzz
+	$Qfor t in $(or $(FUZZ),study override corpus checkpoint record csv json curve); do \
+	  d=out/fuzz/$$t; mkdir -p $$d; export FUZZ_TARGET=$$t; \
+	  $B/tests/test_fuzz --seeds $$d && $B/fuzz -max_total_time=$(or $(SECONDS),60) -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
+	    -verbosity=0 -print_final_stats=1 -artifact_prefix=out/fuzz/$$t- $$d || exit 1; done
 test-neon:  ## the ARM kernels, cross-built, run under qemu
 	$Qsh tests/neon.sh $B
 asan:  ## all tests under the address and leak sanitizer
