@@ -7,129 +7,104 @@
 // (2008).
 //
 // 14 rows x 2 vectors = 28 accumulators of the 32 registers leave room for two vectors of B and a broadcast of A;
-// each k then costs 16 loads for 28 multiply-adds. A narrow C (n <= 16) takes 28 rows x 1 vector instead.
+// each k then costs 16 loads for 28 multiply-adds. A narrow C (n <= 16) takes 28 rows x 1 vector instead. AHEAD: lines of
+// B fetched so many steps early; LAST: steps of k at the end, see tile().
 #if defined __x86_64__
 #include <immintrin.h>
 #include "rows.h"
 #include "ukr.h"
 
-enum { MR = 14, MR_NARROW = 28, AHEAD = 16 };
+enum { MR = 14, MR_NARROW = 28, AHEAD = 16, LAST = 4 };
 
-// m x (16 + up to 16): the second vector masked to the columns that exist.
-INLINE void tile_32(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b, ptrdiff_t ldb,
-                    float *c, ptrdiff_t ldc, int accumulate) {
-  const __mmask16 mask = (__mmask16)((1u << (n - 16)) - 1);
-  __m512 t[MR][2];
+// Rows lo .. hi - 1 of one step of k. `cols`: 16, 24 or 32 of the tile's columns are computed; the second vector of 24
+// has half the width, which costs half on cores with 256-bit units (Zen 4).
+INLINE void step(int lo, int hi, int cols, __mmask16 mask, __m512 t[MR_NARROW][2], const Rows *r, const float *b) {
+  const __m512 b0 = cols > 16 ? _mm512_loadu_ps(b) : _mm512_maskz_loadu_ps(mask, b);
+  const __m512 b1 = cols > 24   ? _mm512_maskz_loadu_ps(mask, b + 16)
+                    : cols > 16 ? _mm512_castps256_ps512(_mm256_maskz_loadu_ps((__mmask8)mask, b + 16))
+                                : b0;
+  UNROLL for (int i = lo; i < hi; i++) {
+    const __m512 ai = _mm512_set1_ps(*(const float *)rows_at(r, i));
+    t[i][0] = _mm512_fmadd_ps(ai, b0, t[i][0]);
+    if (cols > 24)
+      t[i][1] = _mm512_fmadd_ps(ai, b1, t[i][1]);
+    else if (cols > 16)
+      t[i][1] = _mm512_castps256_ps512(_mm256_fmadd_ps(_mm512_castps512_ps256(ai), _mm512_castps512_ps256(b1),
+                                                       _mm512_castps512_ps256(t[i][1])));
+  }
+}
+
+// m x n. The last steps of k are taken by groups of rows, so that the stores of one group go out under the multiply-adds
+// of the next: Zen 4 finds room for one store in seven of them, and stops for a burst.
+INLINE void tile(int m, int cols, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
+                 ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
+  const __mmask16 mask = (__mmask16)((1u << (cols > 16 ? n - 16 : n)) - 1);
+  const int groups = cols > 16 ? (m + 4) / 5 : (m + 9) / 10;
+  __m512 t[MR_NARROW][2];
   float *ci = c;
   if (accumulate) {
     UNROLL for (int i = 0; i < m; i++, ci = row_next(ci, ldc)) {
-      t[i][0] = _mm512_loadu_ps(ci);
-      t[i][1] = _mm512_maskz_loadu_ps(mask, ci + 16);
+      t[i][0] = cols > 16 ? _mm512_loadu_ps(ci) : _mm512_maskz_loadu_ps(mask, ci);
+      if (cols > 24) t[i][1] = _mm512_maskz_loadu_ps(mask, ci + 16);
+      else if (cols > 16) t[i][1] = _mm512_castps256_ps512(_mm256_maskz_loadu_ps((__mmask8)mask, ci + 16));
     }
   } else {
     UNROLL for (int i = 0; i < m; i++) t[i][0] = t[i][1] = _mm512_setzero_ps();
   }
   Rows r = rows_new(m, a, a_rs);
   prefetch_c(m, n, k, c, ldc, accumulate);
-  for (int kk = 0; kk < k; kk++, b += ldb) {
-    const __m512 b0 = _mm512_loadu_ps(b), b1 = _mm512_maskz_loadu_ps(mask, b + 16);
-    _mm_prefetch((const char *)(b + AHEAD * ldb), _MM_HINT_T0);
-    _mm_prefetch((const char *)(b + AHEAD * ldb + 16), _MM_HINT_T0);
-    UNROLL for (int i = 0; i < m; i++) {
-      const __m512 ai = _mm512_set1_ps(*(const float *)rows_at(&r, i));
-      t[i][0] = _mm512_fmadd_ps(ai, b0, t[i][0]);
-      t[i][1] = _mm512_fmadd_ps(ai, b1, t[i][1]);
+  for (; k > LAST; k--, b += ldb) {
+    if (cols > 24) {
+      _mm_prefetch((const char *)(b + AHEAD * ldb), _MM_HINT_T0);
+      _mm_prefetch((const char *)(b + AHEAD * ldb + 16), _MM_HINT_T0);
     }
+    step(0, m, cols, mask, t, &r, b);
     rows_next(&r, m, a_cs);
   }
   ci = c;
-  if (n == 32) {  // plain stores cost less than masked ones
-    UNROLL for (int i = 0; i < m; i++, ci = row_next(ci, ldc)) {
-      _mm512_storeu_ps(ci, t[i][0]);
-      _mm512_storeu_ps(ci + 16, t[i][1]);
+  UNROLL for (int g = 0; g < groups; g++) {
+    const int lo = m * g / groups, hi = m * (g + 1) / groups;
+    const float *bk = b;
+    Rows rk = r;
+    for (int kk = 0; kk < k; kk++, bk += ldb) {
+      step(lo, hi, cols, mask, t, &rk, bk);
+      rows_next(&rk, m, a_cs);
     }
-  } else {
-    UNROLL for (int i = 0; i < m; i++, ci = row_next(ci, ldc)) {
-      _mm512_storeu_ps(ci, t[i][0]);
-      _mm512_mask_storeu_ps(ci + 16, mask, t[i][1]);
+    if (n == cols) {  // plain stores cost less than masked ones
+      UNROLL for (int i = lo; i < hi; i++, ci = row_next(ci, ldc)) {
+        _mm512_storeu_ps(ci, t[i][0]);
+        if (cols > 24) _mm512_storeu_ps(ci + 16, t[i][1]);
+        else if (cols > 16) _mm256_storeu_ps(ci + 16, _mm512_castps512_ps256(t[i][1]));
+      }
+    } else {
+      UNROLL for (int i = lo; i < hi; i++, ci = row_next(ci, ldc)) {
+        if (cols > 16) _mm512_storeu_ps(ci, t[i][0]);
+        else _mm512_mask_storeu_ps(ci, mask, t[i][0]);
+        if (cols > 24) _mm512_mask_storeu_ps(ci + 16, mask, t[i][1]);
+        else if (cols > 16) _mm256_mask_storeu_ps(ci + 16, (__mmask8)mask, _mm512_castps512_ps256(t[i][1]));
+      }
     }
   }
 }
 
-// m x (16 + up to 8): the second vector has half the width, which costs half on cores with 256-bit units (Zen 4).
-INLINE void tile_24(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b, ptrdiff_t ldb,
-                    float *c, ptrdiff_t ldc, int accumulate) {
-  const __mmask8 mask = (__mmask8)((1u << (n - 16)) - 1);
-  __m512 t[MR];
-  __m256 u[MR];
-  float *ci = c;
-  if (accumulate) {
-    UNROLL for (int i = 0; i < m; i++, ci = row_next(ci, ldc)) {
-      t[i] = _mm512_loadu_ps(ci);
-      u[i] = _mm256_maskz_loadu_ps(mask, ci + 16);
-    }
-  } else {
-    UNROLL for (int i = 0; i < m; i++) t[i] = _mm512_setzero_ps(), u[i] = _mm256_setzero_ps();
-  }
-  Rows r = rows_new(m, a, a_rs);
-  prefetch_c(m, n, k, c, ldc, accumulate);
-  for (int kk = 0; kk < k; kk++, b += ldb) {
-    const __m512 b0 = _mm512_loadu_ps(b);
-    const __m256 b1 = _mm256_maskz_loadu_ps(mask, b + 16);
-    UNROLL for (int i = 0; i < m; i++) {
-      const __m512 ai = _mm512_set1_ps(*(const float *)rows_at(&r, i));
-      t[i] = _mm512_fmadd_ps(ai, b0, t[i]);
-      u[i] = _mm256_fmadd_ps(_mm512_castps512_ps256(ai), b1, u[i]);
-    }
-    rows_next(&r, m, a_cs);
-  }
-  ci = c;
-  UNROLL for (int i = 0; i < m; i++, ci = row_next(ci, ldc)) {
-    _mm512_storeu_ps(ci, t[i]);
-    _mm256_mask_storeu_ps(ci + 16, mask, u[i]);
-  }
-}
-
-// m x up to 16, m up to 28.
-INLINE void tile_16(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b, ptrdiff_t ldb,
-                    float *c, ptrdiff_t ldc, int accumulate) {
-  const __mmask16 mask = (__mmask16)((1u << n) - 1);
-  __m512 t[MR_NARROW];
-  float *ci = c;
-  if (accumulate) {
-    UNROLL for (int i = 0; i < m; i++, ci = row_next(ci, ldc)) t[i] = _mm512_maskz_loadu_ps(mask, ci);
-  } else {
-    UNROLL for (int i = 0; i < m; i++) t[i] = _mm512_setzero_ps();
-  }
-  Rows r = rows_new(m, a, a_rs);
-  prefetch_c(m, n, k, c, ldc, accumulate);
-  for (int kk = 0; kk < k; kk++, b += ldb) {
-    const __m512 b0 = _mm512_maskz_loadu_ps(mask, b);
-    UNROLL for (int i = 0; i < m; i++) t[i] = _mm512_fmadd_ps(_mm512_set1_ps(*(const float *)rows_at(&r, i)), b0, t[i]);
-    rows_next(&r, m, a_cs);
-  }
-  ci = c;
-  UNROLL for (int i = 0; i < m; i++, ci = row_next(ci, ldc)) _mm512_mask_storeu_ps(ci, mask, t[i]);
-}
-
-#define CASE(tile, m_) \
-  case m_: tile(m_, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate); return;
-#define CASES_14(tile) \
-  CASE(tile, 1) CASE(tile, 2) CASE(tile, 3) CASE(tile, 4) CASE(tile, 5) CASE(tile, 6) CASE(tile, 7) CASE(tile, 8) \
-  CASE(tile, 9) CASE(tile, 10) CASE(tile, 11) CASE(tile, 12) CASE(tile, 13) CASE(tile, 14)
-#define CASES_28(tile) \
-  CASES_14(tile) CASE(tile, 15) CASE(tile, 16) CASE(tile, 17) CASE(tile, 18) CASE(tile, 19) CASE(tile, 20) \
-  CASE(tile, 21) CASE(tile, 22) CASE(tile, 23) CASE(tile, 24) CASE(tile, 25) CASE(tile, 26) CASE(tile, 27) \
-  CASE(tile, 28)
+#define CASE(cols, m_) \
+  case m_: tile(m_, cols, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate); return;
+#define CASES_14(cols) \
+  CASE(cols, 1) CASE(cols, 2) CASE(cols, 3) CASE(cols, 4) CASE(cols, 5) CASE(cols, 6) CASE(cols, 7) CASE(cols, 8) \
+  CASE(cols, 9) CASE(cols, 10) CASE(cols, 11) CASE(cols, 12) CASE(cols, 13) CASE(cols, 14)
+#define CASES_28(cols) \
+  CASES_14(cols) CASE(cols, 15) CASE(cols, 16) CASE(cols, 17) CASE(cols, 18) CASE(cols, 19) CASE(cols, 20) \
+  CASE(cols, 21) CASE(cols, 22) CASE(cols, 23) CASE(cols, 24) CASE(cols, 25) CASE(cols, 26) CASE(cols, 27) \
+  CASE(cols, 28)
 
 void gemm_ukr_14x32_avx512(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
                            ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
   if (n > 24) {
-    switch (m) { CASES_14(tile_32) }
+    switch (m) { CASES_14(32) }
   } else if (n > 16) {
-    switch (m) { CASES_14(tile_24) }
+    switch (m) { CASES_14(24) }
   } else {
-    switch (m) { CASES_28(tile_16) }
+    switch (m) { CASES_28(16) }
   }
   __builtin_unreachable();
 }
