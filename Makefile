@@ -20,6 +20,7 @@ FLAGS_avx512     := -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma -mavx2 -mpr
 FLAGS_avx512bf16 := $(FLAGS_avx512) -mavx512bf16
 endif
 
+FAULTS   = $(if $(filter x86_64,$(ARCH)),$B/fault_inject.so)
 isa      = $(lastword $(subst _, ,$(basename $(notdir $1))))
 KERN    := $(patsubst %.c,$B/%.o,$(wildcard kernels/*.c))
 SRC     := $(patsubst %.c,$B/%.o,$(filter-out src/main.c,$(wildcard src/*.c)))
@@ -28,8 +29,9 @@ TESTS   := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/test_*.c) tests/chec
 # What `make sweep` trains on: english, code, synthetic, or a path to .txt or .gz files; and where its study goes.
 CORPUS  ?= english
 OUT     ?= out/sweep-$(basename $(notdir $(CORPUS)))
+STUDY   ?= out/study
 
-.PHONY: all sweep report bench corpus corpus-english corpus-code check test test-neon asan ubsan cover tidy fmt clean help FORCE
+.PHONY: all sweep study report bench corpus corpus-english corpus-code check test test-neon asan ubsan cover tidy fmt clean help FORCE
 all: $B/isoflop  ## build/isoflop
 
 $B/%.o: %.c Makefile
@@ -50,10 +52,16 @@ $B/tests/%: $B/tests/%.o $(SRC) $(KERN)
 	$Q$(CC) $(CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
 $B/tests/test_model: $B/tests/ref_gpt.o
 .SECONDARY:
+$B/fault_inject.so: tests/fault_inject.c
+	@mkdir -p $(@D); echo "  LD $@"
+	$Q$(CC) -std=gnu11 -O2 -g $(WARN) -D_GNU_SOURCE -shared -fPIC $< -o $@
 
 sweep: $B/isoflop corpus  ## the default study on CORPUS=english|code|synthetic|PATH: trains, fits, draws OUT/report.html
 	$B/isoflop sweep --config configs/sweep.ini --set corpus=$(CORPUS) --out $(OUT)
 	@$(MAKE) --no-print-directory report
+study: $B/isoflop corpus-english corpus-code  ## the whole study: 700 runs, every figure and table, STUDY/report.html (1.5 hours)
+	$B/isoflop sweep --config configs/study.ini --out $(STUDY)
+	$B/isoflop report $(STUDY)
 report: $B/isoflop  ## fits and figures again from the runs that OUT has
 	$B/isoflop report $(OUT)
 bench: $B/isoflop  ## the ladder of matrix products and the training step: tables, out/bench/gemm.csv, pictures (2 minutes)
@@ -65,9 +73,11 @@ corpus-english corpus-code: corpus-%: $B/isoflop  ## real text from Debian packa
 	$Q[ -f $${ISOFLOP_DATA:-data}/$*.tok ] || ISOFLOP=$B/isoflop scripts/corpus.sh $*
 check: $(TESTS)  ## the unit tests: under a minute
 	$Qtests/run.sh $B $(notdir $(TESTS))
-test: $B/isoflop $(TESTS)  ## all tests; the last line is "N passed, N failed"
+test: $B/isoflop $(TESTS) $(FAULTS)  ## all tests; the last line is "N passed, N failed"
 	$Qtests/run.sh $B
-.PHONY: test-corruption
+.PHONY: test-corruption test-disk test-memory test-kills
+test-disk test-memory test-kills: $B/isoflop $(FAULTS)  ## the disk, the memory fails, a SIGKILL comes at each STEPth demand (default: all)
+	STEP=$(or $(STEP),1) ONLY=$(subst kills,kill,$(@:test-%=%)) ISOFLOP=$$PWD/$< sh tests/e2e_faults.sh
 test-corruption: $B/tests/test_corruption  ## every STRIDEth bit of each kind of file turned over, every STRIDEth length (default: all)
 	STRIDE=$(or $(STRIDE),1) $<
 # libFuzzer sees the parsers' own objects; the rest is linked as it is.

@@ -50,9 +50,8 @@ int checkpoint_write(const char *dir, const char *name, const Model *m, bool mom
   paths(dir, name, path, old);
   OutFile o;
   if (out_open(&o, path, e)) return e->code;
-  fwrite(&h, sizeof h, 1, o.f);
-  for (int i = 0; i < n; i++)
-    if (sizes[i]) fwrite(parts[i], 1, sizes[i], o.f);
+  out_write(&o, &h, sizeof h);
+  for (int i = 0; i < n; i++) out_write(&o, parts[i], sizes[i]);
   if (out_sync(&o, e)) return e->code;
   // Only now may the generation before the last one go.
   if (moments && rename(path, old) != 0 && errno != ENOENT) {

@@ -84,7 +84,7 @@ const Option config_options[] = {
   {"eval", "eval_points", OPT_INT, FIELD(eval_points), "5", 0, 10000, NULL, "held-out losses along the curve"},
 
   {"machine", "threads", OPT_INT, FIELD(threads), "1", 0, 1024, NULL, "threads of one run; 0: one a core"},
-  {"machine", "checkpoint_seconds", OPT_NUM, FIELD(checkpoint_seconds), "60", 0.1, 1e6, NULL,
+  {"machine", "checkpoint_seconds", OPT_NUM, FIELD(checkpoint_seconds), "60", 0, 1e6, NULL,
    "between two checkpoints, s; below 60 longer where they would cost over 1 % of the time"},
   {NULL, NULL, OPT_INT, 0, 0, NULL, 0, 0, NULL, NULL},
 };
@@ -300,6 +300,7 @@ int ini_each(const char *text, const char *name, int code, IniEach *each, void *
   ini_allow_multiline = false;
   ini_stop_on_first_error = true;
   int line = ini_parse_stream(next_line, &in, on_key, &in);
+  if (line == -2 && !e->code) fail(e, E_MEMORY, "%s: no memory to read it", name);
   if (line && !e->code) fail(e, code, "%s:%d: expected [section], key = value or ; comment", name, line);
   return e->code;
 }

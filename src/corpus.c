@@ -59,10 +59,10 @@ int corpus_write(const char *token_file, const char *name, const uint8_t *train,
 
   OutFile o;
   if (out_open(&o, token_file, e)) return e->code;
-  fwrite(h, 1, HEADER, o.f);
-  fwrite(train, 1, n_train, o.f);
-  fwrite(val, 1, n_val, o.f);
-  return out_commit(&o, e);  // sees any error of the writes above
+  out_write(&o, h, HEADER);
+  out_write(&o, train, n_train);
+  out_write(&o, val, n_val);
+  return out_commit(&o, e);
 }
 
 // ---- Reading ----------------------------------------------------------------------------------------
@@ -98,7 +98,8 @@ int corpus_open(Corpus *c, const char *token_file, Err *e) {
   uint8_t *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
   int why = errno;
   close(fd);
-  if (map == MAP_FAILED) return fail(e, E_CORPUS, "%s: cannot map: %s", token_file, strerror(why));
+  if (map == MAP_FAILED)
+    return fail(e, why == ENOMEM ? E_MEMORY : E_CORPUS, "%s: cannot map: %s", token_file, strerror(why));
   c->map = map;
   c->map_bytes = size;
   if (header_check(map, size, token_file, e)) {

@@ -361,6 +361,7 @@ int figures_isoflop(const StudyFit *s, const char *dir, Panel p[FIG3_PANELS], Er
   double c0, c1;
   snprintf(path, sizeof path, "%s/figures", dir);
   if (dir_make(path, e)) return e->code;
+  out_clear(path);
   panels_range(a, p, &c0, &c1);
   if (points_csv(a, dir, e) || curves_csv(a, dir, e) || vertices_csv(a, dir, e) || laws_csv(a, dir, c0, c1, e))
     return e->code;

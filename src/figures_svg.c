@@ -45,8 +45,10 @@ int figures_gnuplot(const char *dir, const char *script, Err *e) {
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return OK;
   char *line = text + strspn(text, "\n");
   // gnuplot echoes the command, a caret, and then says what is wrong in a line that names the script.
-  char *said = NULL;
-  for (char *at = line; (at = strstr(at, "\" line ")) != NULL; at++) said = at;  // the last: warnings come before it
+  // A warning also does, but is not why it stopped.
+  char *said = strstr(line, "\" line ");
+  while (said && !strncmp(strchr(said + 7, ':') ? strchr(said + 7, ':') : "", ": warning", 9))
+    said = strstr(said + 7, "\" line ");
   if (said) {
     while (said > line && said[-1] != '\n') said--;
     line = said;

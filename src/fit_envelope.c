@@ -26,9 +26,12 @@ int curves_load(Curves *cs, const char *dir, const Records *rs, Err *e) {
   for (int i = 0; i < rs->n; i++) {
     char path[1024], *text;
     size_t len;
-    Err missing;
     snprintf(path, sizeof path, "%s/runs/%s/curve.tsv", dir, rs->r[i].id);
-    if (file_read(path, &text, &len, &missing)) continue;  // a run without a curve takes no part
+    if (!file_exists(path)) continue;  // a run without a curve takes no part
+    if (file_read(path, &text, &len, e)) {
+      curves_free(cs);
+      return e->code;
+    }
     int lines = 0, row = 1;
     for (char *s = text; *s; s++) lines += *s == '\n';
     Curve *c = &cs->c[i];

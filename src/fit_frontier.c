@@ -12,7 +12,7 @@
 bool cost_fit(CostCurve *q, const Points *ps) {
   double *X = malloc(sizeof(double) * 4 * (size_t)(ps->n + 1)), *t = X + 3 * ps->n, rss, mean = 0;
   int n = 0;
-  if (!X) return false;
+  if (!X) mem_none("cost of a token");
   *q = (CostCurve){.lo = INFINITY};
   for (int i = 0; i < ps->n; i++)
     if (ps->p[i].used) mean += log(ps->p[i].N), n++;

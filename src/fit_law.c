@@ -13,8 +13,9 @@ void law_clear(PowerLaw *l) {
 }
 
 bool law_fit(PowerLaw *l, int r, int n, const double *logc, const double *logy) {
-  double *X = n >= 2 ? malloc(sizeof(double) * 3 * (size_t)n) : NULL, *t = X + 2 * n, beta[2], rss, mean = 0, total = 0;
-  if (!X) return false;
+  if (n < 2) return false;
+  double *X = malloc(sizeof(double) * 3 * (size_t)n), *t = X + 2 * n, beta[2], rss, mean = 0, total = 0;
+  if (!X) mem_none("power law");
   for (int i = 0; i < n; i++) X[2 * i] = 1, X[2 * i + 1] = logc[i], t[i] = logy[i], mean += logy[i] / n;
   for (int i = 0; i < n; i++) total += (logy[i] - mean) * (logy[i] - mean);
   bool good = lsq_solve(n, 2, X, t, beta, &rss, NULL);

@@ -270,9 +270,10 @@ static int minimise_early(SurfaceFit *f, const Points *ps, Err *e) {
     lbfgs_parameter_init(&how);
     how.m = 10, how.epsilon = 0, how.max_iterations = 15000;
     double *t = lbfgs_malloc(P), g[P];
+    if (!t) mem_none("surface");
     start_at(i, t);
     Early early = {&s, INFINITY};
-    lbfgs(P, t, NULL, early_value, early_stop, &early, &how);
+    if (lbfgs(P, t, NULL, early_value, early_stop, &early, &how) == LBFGSERR_OUTOFMEMORY) mem_none("surface");
     end[i].f = objective(&s, t, g, NONE, NULL);
     for (int j = 0; j < P; j++) end[i].t[j] = t[j];
     lbfgs_free(t);

@@ -226,6 +226,7 @@ int study_write(const StudyFit *s, const char *dir, Err *e) {
   OutFile o;
   snprintf(path, sizeof path, "%s/tables", dir);
   if (dir_make(path, e)) return e->code;
+  out_clear(path), out_clear(dir);
   snprintf(path, sizeof path, "%s/fits.csv", dir);
   if (out_open(&o, path, e)) return e->code;
   fprintf(o.f, "approach,convention,quantity,value,p10,p90\n");

@@ -19,6 +19,7 @@ static const Command COMMANDS[] = {
     {"eval", eval_main, "held-out loss of a trained model"},
     {"plan", plan_main, "the cells of a study, what each costs; runs nothing"},
     {"sweep", sweep_main, "run a study's cells on all cores; goes on where it was"},
+    {"tune", tune_main, "the recipe's rule from small sweeps around it"},
     {"fit", fit_main, "scaling laws from a study's finished runs"},
     {"report", report_main, "figures, tables and one HTML page from a study"},
     {"corpus", corpus_main, "make and inspect token files"},

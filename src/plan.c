@@ -393,11 +393,12 @@ static int descending(const void *a, const void *b) {
   return (x < y) - (x > y);
 }
 
-static void print_parts(const Cell *c, const Study *s, FILE *f) {
-  fputs("\npart", f);
-  for (int i = 0; i < s->n; i++)
-    if (c->parts >> i & 1) fprintf(f, " %s", s->part[i].name);
-  fputc('\n', f);
+// A cell stands under the first part that wants it; the others are named behind it.
+static int first_part(const Cell *c) { return __builtin_ctzll(c->parts); }
+
+static void print_others(const Cell *c, const Study *s, FILE *f) {
+  for (int i = first_part(c) + 1; i < s->n; i++)
+    if (c->parts >> i & 1) fprintf(f, "  also %s", s->part[i].name);
 }
 
 void plan_print(const Plan *p, const Study *s, int workers, FILE *f) {
@@ -410,13 +411,16 @@ void plan_print(const Plan *p, const Study *s, int workers, FILE *f) {
     const Cell *c = &p->cells[i];
     const Config *g = &c->cfg;
     const Params q = shape_params(g);
-    if (s->n > 1 && (!i || c->parts != p->cells[i - 1].parts)) print_parts(c, s, f);
+    if (s->n > 1 && (!i || first_part(c) != first_part(&p->cells[i - 1])))
+      fprintf(f, "\npart %s\n", s->part[first_part(c)].name);
     else if (i && g->budget != p->cells[i - 1].cfg.budget) fputc('\n', f);
     fprintf(f, "%-16s %9.3g %4d %2d %2d %4d %10.0f %9.0f %10.0f %10.0f", c->id, g->budget, g->d_model, g->n_layers,
             g->n_heads, g->seed, q.total, q.embed + q.head, q.attn + q.norm, q.ffn);
-    fprintf(f, " %7.1f %11.0f %6.0f %6d %6.4f %10.4g %6.2f %8.2f %7.1f %7.2f%s\n", g->tokens / q.total, g->tokens,
+    fprintf(f, " %7.1f %11.0f %6.0f %6d %6.4f %10.4g %6.2f %8.2f %7.1f %7.2f%s", g->tokens / q.total, g->tokens,
             g->tokens / g->batch_tokens, g->batch_tokens, g->lr, c->flops, c->epochs, c->seconds, c->bytes / 1e6,
             disk_kept(c) / 1e6, c->epochs > 1 ? "  repeats the corpus" : "");
+    print_others(c, s, f);
+    fputc('\n', f);
     flops += c->flops;
     seconds += c->seconds;
     kept += disk_kept(c);

@@ -87,7 +87,8 @@ int record_write(const char *path, const Record *r, Err *e) {
   size_t len = 0;
   FILE *f = open_memstream(&text, &len);
   if (f) print_record(f, r);
-  if (!f || fclose(f) != 0) {
+  const bool lost = f && ferror(f);  // fclose does not tell that the buffer could not grow
+  if (!f || fclose(f) != 0 || lost) {
     free(text);
     return fail(e, E_MEMORY, "%s: no memory for a record", path);
   }
@@ -178,7 +179,8 @@ int records_load(const char *dir, Records *out, Err *e) {
   char path[1024];
   snprintf(path, sizeof path, "%.900s/runs", dir);
   DIR *d = opendir(path);
-  if (!d) return fail(e, E_RECORD, "%s: not a study folder: %s: %s", dir, path, strerror(errno));
+  if (!d)
+    return fail(e, errno == ENOMEM ? E_MEMORY : E_RECORD, "%s: not a study folder: %s: %s", dir, path, strerror(errno));
   for (struct dirent *entry; (entry = readdir(d));) {
     if (entry->d_name[0] == '.') continue;
     snprintf(path, sizeof path, "%.700s/runs/%.255s/run.ini", dir, entry->d_name);
@@ -194,7 +196,11 @@ int records_load(const char *dir, Records *out, Err *e) {
     }
     Err bad;
     if (record_read(path, &out->r[out->n], &bad) == OK) out->n++;
-    else if (out->n_bad++ == 0) snprintf(out->first_bad, sizeof out->first_bad, "%s", bad.msg);
+    else if (bad.code == E_MEMORY) {  // says nothing of the record
+      closedir(d);
+      records_free(out);
+      return *e = bad, e->code;
+    } else if (out->n_bad++ == 0) snprintf(out->first_bad, sizeof out->first_bad, "%s", bad.msg);
   }
   closedir(d);
   if (out->n) qsort(out->r, (size_t)out->n, sizeof *out->r, by_cell);

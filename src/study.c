@@ -176,7 +176,7 @@ int study_read(const char *dir, Study *s, Err *e) {
   char path[1024];
   const char *files[] = {path};
   snprintf(path, sizeof path, "%.900s/study.ini", dir);
-  if (load(s, true, 1, files, 0, NULL, e)) return e->code = E_RECORD;
+  if (load(s, true, 1, files, 0, NULL, e)) return e->code == E_MEMORY ? e->code : (e->code = E_RECORD);
   for (int i = 0; i < s->n; i++)
     if (!s->part[i].corpus_tokens) return fail(e, E_RECORD, "%s: part %s has no corpus", path, s->part[i].name);
   return OK;

@@ -374,7 +374,7 @@ static int sweep_prepare(Sweep *s, Err *e) {
 // runs.csv from the records, and the last line.
 static int sweep_conclude(const Sweep *s, Err *e) {
   Records rs;
-  if (records_load(s->dir, &rs, e) || records_write_csv(s->dir, &rs, e)) return e->code;
+  if (records_load(s->dir, &rs, e) || records_write_csv(s->dir, &rs, e)) return records_free(&rs), e->code;
   int finished = 0, diverged = 0, failed = 0;
   const char *reason = "";
   for (int i = 0; i < rs.n; i++) {

@@ -19,7 +19,8 @@ int sweep_open(const char *dir, const Study *study, int *lock, Err *e);
 // stopped from outside; 130 or 143 after a signal, when all runs have saved a checkpoint; or an error.
 int sweep_run(const Study *study, const char *dir, int workers, Err *e);
 
-// `isoflop plan|sweep`: see their --help.
+// `isoflop plan|sweep|tune`: see their --help.
 int plan_main(int argc, char **argv);
 int sweep_main(int argc, char **argv);
+int tune_main(int argc, char **argv);
 #endif

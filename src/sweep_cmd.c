@@ -1,5 +1,6 @@
-// sweep_cmd.c: the commands about a study: plan and sweep. In: argv. Out: an exit code.
+// sweep_cmd.c: the commands about a study: plan, sweep and tune. In: argv. Out: an exit code.
 #include "sweep.h"
+#include "tune.h"
 #include <getopt.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -24,6 +25,16 @@ static const char SWEEP_HELP[] =
     "Usage: isoflop sweep --out DIR [--config FILE]... [--workers N] [--set KEY=VALUE]...\n"
     "Trains every cell of a study, N at a time, one core each, longest first. Finished runs are never run again,\n"
     "failed ones are. Ctrl-C saves a checkpoint of each run; a second one does not wait. At the end: DIR/runs.csv.\n";
+
+static const char TUNE_HELP[] =
+    "Examples:\n"
+    "  isoflop tune --config configs/tune.ini --out out/tune\n"
+    "  isoflop sweep --config configs/sweep.ini --config out/tune/recipe.ini --out out/english\n"
+    "\n"
+    "Usage: isoflop tune --out DIR --config FILE... [--workers N] [--set KEY=VALUE]...\n"
+    "Runs a study whose `vary` turns lr_scale, batch_scale, beta2 and warmup around the rule, as `isoflop sweep` would,\n"
+    "and fits the rule to it: DIR/recipe.ini has what moved by more than the noise, DIR/tune.csv the runs,\n"
+    "DIR/figures/tune.svg the losses against the rate. Then trains the models once more by the new rule (DIR/check).\n";
 
 static const char OPTIONS_HELP[] =
     "  --config FILE     the study; without it, the defaults. May be given again (a tuned recipe.ini): later ones win\n"
@@ -114,5 +125,16 @@ int sweep_main(int argc, char **argv) {
     sweep_run(&study, a.out, a.workers, &e);
     close(lock);
   }
+  return finish(e.code, &e);
+}
+
+int tune_main(int argc, char **argv) {
+  Err e = {0};
+  Args a;
+  Study study;
+  if (args_parse(argc, argv, &a, &e)) return finish(e.code, &e);
+  if (a.help) return printf("%s  --out DIR         where the tuning goes\n%s", TUNE_HELP, OPTIONS_HELP), OK;
+  if (!a.out) return finish(fail(&e, E_USAGE, "tune: --out DIR is missing: see `isoflop tune --help`"), &e);
+  if (study_gather(&a, &study, &e) == OK) tune_run(&study, a.out, a.workers, &e);
   return finish(e.code, &e);
 }

@@ -37,7 +37,15 @@ void *mem_new(size_t bytes, const char *what, Err *e) {
   return memset(p, 0, rounded);
 }
 
+void mem_none(const char *what) {
+  fprintf(stderr, "isoflop: %s: no memory\n", what);
+  _exit(E_MEMORY);  // perhaps one thread of many
+}
+
 // ---- Files ----------------------------------------------------------------------------------------
+
+// Of a call that failed with this errno.
+static int code_of(int why) { return why == ENOMEM ? E_MEMORY : E_IO; }
 
 // HOST.PID.tmp keeps two writers of one file apart, also on a shared file system; the last rename wins, whole.
 static void temp_suffix(char host[HOST_NAME_MAX + 1]) {
@@ -53,7 +61,11 @@ int out_open(OutFile *o, const char *path, Err *e) {
   temp_suffix(host);
   snprintf(o->temp, sizeof o->temp, "%s.%s.%ld.tmp", path, host, (long)getpid());
   o->f = fopen(o->temp, "wb");
-  return o->f ? OK : fail(e, E_IO, "%s: cannot write: %s", o->temp, strerror(errno));
+  return o->f ? OK : fail(e, code_of(errno), "%s: cannot write: %s", path, strerror(errno));
+}
+
+void out_write(OutFile *o, const void *p, size_t n) {
+  if (n && !o->why && fwrite(p, 1, n, o->f) != n) o->why = errno;
 }
 
 void out_abort(OutFile *o) {
@@ -96,12 +108,12 @@ static int dir_sync(const char *path) {
 static int out_failed(OutFile *o, const char *what, Err *e) {
   const int why = errno;
   out_abort(o);
-  return fail(e, E_IO, "%s: cannot %s: %s", o->path, what, strerror(why));
+  return fail(e, code_of(why), "%s: cannot %s: %s", o->path, what, strerror(why));
 }
 
 int out_sync(OutFile *o, Err *e) {
   assert(o->f);
-  errno = EIO;  // for a write that failed long ago, whose own is gone
+  errno = o->why ? o->why : EIO;  // for a write that failed long ago, whose own is gone
   if (fflush(o->f) != 0 || ferror(o->f) || fsync(fileno(o->f)) != 0) return out_failed(o, "write", e);
   FILE *f = o->f;
   o->f = NULL;
@@ -120,7 +132,7 @@ int file_read(const char *path, char **data, size_t *len, Err *e) {
   *data = NULL;
   *len = 0;
   FILE *f = fopen(path, "rb");
-  if (!f) return fail(e, E_IO, "%s: cannot read: %s", path, strerror(errno));
+  if (!f) return fail(e, code_of(errno), "%s: cannot read: %s", path, strerror(errno));
   struct stat st;
   if (fstat(fileno(f), &st) != 0 || !S_ISREG(st.st_mode)) {
     fclose(f);

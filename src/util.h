@@ -33,14 +33,20 @@ int fail(Err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3
 // Zeroed, 64-byte aligned; NULL (and e set to E_MEMORY, saying what for) when there is none. Free with free().
 void *mem_new(size_t bytes, const char *what, Err *e);
 
+// For small scratch deep inside a sum that has no way to say no: one line on stderr, exit code 7. Nothing on the disk is
+// harmed: files appear whole or not at all.
+_Noreturn void mem_none(const char *what);
+
 // ---- Files ----------------------------------------------------------------------------------------
 
 // A file that appears whole or not at all: written beside its destination, then fsync, rename, fsync of the folder.
 typedef struct OutFile {
   FILE *f;
+  int why;  // errno of the first out_write that failed
   char path[1024], temp[1160];
 } OutFile;
 int out_open(OutFile *o, const char *path, Err *e);
+void out_write(OutFile *o, const void *p, size_t n);  // of much; printing to f does as well. out_sync sees any error
 int out_commit(OutFile *o, Err *e);  // out_sync and out_publish
 // The two halves, for who has something to do between them: the bytes are on the disk; the name is. E_IO, and then
 // the temporary file is closed and removed.
