@@ -2,6 +2,7 @@
 #include "fit.h"
 #include "plan.h"
 #include "shape.h"
+#include "verdict.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -223,11 +224,41 @@ static void test_a_folder_remembers_its_study(void **state) {
   assert_int_equal(study_compare(dir, &other, &e), E_RECORD);
 }
 
+static void test_a_forecast_is_read_back(void **state) {
+  (void)state;
+  const Forecast f = {.budget = 6.4e13, .n_opt = 123456.789, .member = {12, 19}, .N = {1e5 / 3, 4e5}, .D = {1e7, 2.5e6},
+                      .loss = {{1.5, 1.4, 1.6}, {1.7, 1.6, 1.0 / 3}}};
+  Forecast back;
+  Study s;
+  Err e;
+  assert_int_equal(forecast_write(dir, "verdict", &f, &e), OK);
+  if (forecast_read(dir, "verdict", &back, &e)) fail_msg("%s", e.msg);
+  assert_true(back.budget == f.budget && back.n_opt == f.n_opt);
+  for (int k = 0; k < 2; k++) {
+    assert_int_equal(back.member[k], f.member[k]);
+    assert_true(back.N[k] == f.N[k] && back.D[k] == f.D[k]);
+    assert_memory_equal(&back.loss[k], &f.loss[k], sizeof f.loss[k]);
+  }
+  study_good(&s, STAGED, NULL);
+  assert_int_equal(verdict_pairs(dir, &s, &e), OK);
+  assert_true(s.part[0].pair[0] == -1 && s.part[1].pair[0] == 12 && s.part[1].pair[1] == 19);
+  char path[128];
+  snprintf(path, sizeof path, "%s/forecast-verdict.ini", dir);
+  const char *const bad[] = {"", "[forecast]\nbudget = 1\n", "[forecast]\nmember = x\n", "[forecast]\nwhat = 1\n"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    FILE *out = fopen(path, "w");
+    fputs(bad[i], out);
+    fclose(out);
+    assert_int_equal(verdict_pairs(dir, &s, &e), E_RECORD);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_parts_copy_what_is_shared), cmocka_unit_test(test_bad_studies_are_refused),
     cmocka_unit_test(test_a_cell_of_two_parts_is_one), cmocka_unit_test(test_horizons_span_their_range),
     cmocka_unit_test(test_later_budgets_wait_and_are_centred), cmocka_unit_test(test_a_folder_remembers_its_study),
+    cmocka_unit_test(test_a_forecast_is_read_back),
   };
   snprintf(dir, sizeof dir, "/tmp/test_study.XXXXXX");
   if (!mkdtemp(dir)) return 1;

@@ -1,0 +1,23 @@
+// verdict.h: the size that a study recommends against one 4x larger at equal compute: forecast, then measured.
+#ifndef ISOFLOP_VERDICT_H
+#define ISOFLOP_VERDICT_H
+#include "fit.h"
+#include "study.h"
+
+// What was said before either model of the pair was trained. [0] is the recommended size, [1] the one 4x larger.
+typedef struct Forecast {
+  double budget;      // exact FLOPs
+  double n_opt;       // recommended parameters; the pair are the members of the family nearest to it and to 4 n_opt
+  int member[2];      // index in the family (shape_family)
+  double N[2], D[2];
+  Interval loss[2];   // held-out, nats per byte; 80 %
+} Forecast;
+
+// DIR/forecast-PART.ini, written once and read by every later plan. E_IO; E_RECORD when damaged.
+int forecast_write(const char *dir, const char *part, const Forecast *f, Err *e);
+int forecast_read(const char *dir, const char *part, Forecast *f, Err *e);
+// Tells the verdict's parts of a study the pairs that have been forecast in its folder (Part.pair). E_RECORD.
+int verdict_pairs(const char *dir, Study *s, Err *e);
+// The forecast of a verdict's part from the records of the parts that its `from` names. E_RECORD when they give no law.
+int verdict_forecast(Forecast *f, const Study *s, int part, const Records *all, Err *e);
+#endif
