@@ -5,6 +5,7 @@
 #include "kernels.h"
 #include "sweep.h"
 #include "train.h"
+#include "verdict.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ static const Command COMMANDS[] = {
     {"tune", tune_main, "the recipe's rule from small sweeps around it"},
     {"fit", fit_main, "scaling laws from a study's finished runs"},
     {"report", report_main, "figures, tables and one HTML page from a study"},
+    {"verdict", verdict_main, "the forecast pair of a study against what it came to"},
     {"corpus", corpus_main, "make and inspect token files"},
     {"bench", bench_main, "speed of the kernels and of a training step, beside the machine's peak"},
     {0},

@@ -1,5 +1,5 @@
 // train_cmd.c: the commands about one model: train, eval, sample. In: argv. Out: an exit code.
-#include "batch.h"
+#include "eval.h"
 #include "kernels.h"
 #include "train.h"
 #include <getopt.h>
@@ -27,8 +27,11 @@ static const char EVAL_HELP[] =
     "  isoflop eval --run runs/first\n"
     "  isoflop eval --run runs/first --set corpus=code --set eval_tokens=1e6\n"
     "\n"
-    "Usage: isoflop eval --run DIR [--set KEY=VALUE]...\n"
-    "Held-out loss of a trained model in nats and bits per byte, with its standard error.\n";
+    "Usage: isoflop eval --run DIR [--passages N] [--set KEY=VALUE]...\n"
+    "Held-out loss of a trained model in nats and bits per byte; word perplexity, exp(nats per byte x bytes per word of\n"
+    "the held-out part; a word is a run of letters, digits, _ and bytes above 127); last-word accuracy: how many of N\n"
+    "passages (default 4096, 0 for none) of seq_len held-out bytes that end at a word's end have that word right, when it\n"
+    "is generated greedily from what stands before it; forward FLOPs a token. With standard errors.\n";
 
 static const char SAMPLE_HELP[] =
     "Examples:\n"
@@ -41,7 +44,7 @@ static const char SAMPLE_HELP[] =
 
 typedef struct Args {
   const char *out, *prompt, *help;
-  int fd, bytes, seed, n_configs, n_sets;
+  int fd, bytes, seed, passages, n_configs, n_sets;
   double temperature;
   const char *configs[8], *sets[64];
 } Args;
@@ -59,13 +62,14 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
                                         {"config", 1, 0, 'c'},
                                         {"set", 1, 0, 's'},
                                         {"progress-fd", 1, 0, 'f'},
+                                        {"passages", 1, 0, 'a'},
                                         {"prompt", 1, 0, 'p'},
                                         {"bytes", 1, 0, 'n'},
                                         {"temperature", 1, 0, 't'},
                                         {"seed", 1, 0, 'r'},
                                         {"help", 0, 0, 'h'},
                                         {0}};
-  *a = (Args){.help = a->help, .fd = -1, .bytes = 500, .seed = 1, .temperature = 0.8, .prompt = "The "};
+  *a = (Args){.help = a->help, .fd = -1, .bytes = 500, .seed = 1, .passages = EVAL_PASSAGES, .temperature = 0.8, .prompt = "The "};
   optind = 1;
   opterr = 0;  // one line, and it is ours
   bool good = true;
@@ -81,6 +85,7 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
         a->sets[a->n_sets++] = optarg;
         break;
       case 'f': good = number(optarg, 0, 1 << 20, &x), a->fd = (int)x; break;
+      case 'a': good = number(optarg, 0, 1 << 24, &x), a->passages = (int)x; break;
       case 'p': a->prompt = optarg; break;
       case 'n': good = number(optarg, 0, 1 << 24, &x), a->bytes = (int)x; break;
       case 't': good = number(optarg, 0, 100, &a->temperature); break;
@@ -173,6 +178,15 @@ static int open_model(const Args *a, Config *cfg, Model *m, Err *e) {
   return OK;
 }
 
+static void eval_print(const Evaluation *v, const char *corpus) {
+  printf("%s: %.6f +- %.6f nats per byte, %.6f +- %.6f bits per byte, over %d tokens\n", corpus, v->nats, v->nats_se,
+         v->nats / log(2), v->nats_se / log(2), v->tokens);
+  printf("word perplexity %.2f +- %.2f, at %.3f bytes a word\n", v->word_ppl, v->word_ppl_se, v->bytes_per_word);
+  if (v->passages)
+    printf("last word right in %.2f +- %.2f %% of %d passages\n", 100 * v->last_word, 100 * v->last_word_se, v->passages);
+  printf("%.4g FLOPs a token, forward\n", v->flops_per_token);
+}
+
 int eval_main(int argc, char **argv) {
   Err e = {0};
   Args a = {.help = EVAL_HELP};
@@ -181,15 +195,9 @@ int eval_main(int argc, char **argv) {
   Corpus corpus;
   int code = args_parse(argc, argv, &a, &e);
   if (code || (code = open_model(&a, &cfg, &m, &e))) return finish(code, &e);
-  double loss, se;
+  Evaluation v;
   if ((code = open_corpus(&cfg, &corpus, &e)) == OK) {
-    const int windows = batch_val_windows(&corpus, cfg.eval_tokens, cfg.seq_len);
-    if (windows < 1)
-      code =
-          fail(&e, E_CORPUS, "corpus %s: held-out part shorter than one window of %d tokens", corpus.name, cfg.seq_len);
-    else if ((code = train_eval(&m, &corpus, windows, &loss, &se, &e)) == OK)
-      printf("%s: %.6f +- %.6f nats per byte, %.6f +- %.6f bits per byte, over %d tokens\n", corpus.name, loss, se,
-             loss / log(2), se / log(2), windows * cfg.seq_len);
+    if ((code = eval_model(&m, &corpus, cfg.eval_tokens, a.passages, &v, &e)) == OK) eval_print(&v, corpus.name);
     corpus_close(&corpus);
   }
   model_free(&m);

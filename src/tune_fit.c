@@ -137,6 +137,8 @@ typedef struct Law {
   int n;            // coefficients: level, slope, horizon as far as the runs tell them apart
   double mean;      // of the slope's variable, weighted
   double c[LAW_MAX];
+  int freedom;      // minima beyond the coefficients
+  double rss;       // weighted squares of what the law leaves of them
 } Law;
 
 static double slope_variable(Knob k, const TuneGroup *g) { return log(k == KNOB_RATE ? g->N : g->C); }
@@ -177,7 +179,7 @@ static Law law_of(Knob k, const Tuning *t, const double best[TUNE_GROUPS], const
     for (int j = 0; j < p; j++) X[n * p + j] = w * row[j];
     y[n++] = w * (best[g] + rule_offset(k, &t->group[g]));
   }
-  if (lsq_solve(n, p, X, y, law.c, &rss, NULL)) law.n = p;
+  if (lsq_solve(n, p, X, y, law.c, &rss, NULL)) law.n = p, law.rss = rss, law.freedom = n - p;
   return law;
 }
 
@@ -252,6 +254,14 @@ static void coefs_add(TuneFit *f, Knob k, const Law *law, double (*draws)[RESAMP
   }
 }
 
+// The models' minima may lie about the law by more than the noise of their runs says (by Birge's ratio: the variance of a
+// minimum is noise^2 / (4 curve^2 weight)): another choice of models would have given another law, so its interval is
+// wider by as much.
+static double scatter(const Law *law, double noise, double curve) {
+  const double unit = noise / (2 * curve);
+  return law->freedom > 0 && unit > 0 ? fmax(1, sqrt(law->rss / law->freedom) / unit) : 1;
+}
+
 static int knob_fit(TuneFit *f, const Tuning *t, Knob k, const double *y, double *noisy, Err *e) {
   double(*draws)[RESAMPLES] = mem_new((TUNE_GROUPS + LAW_MAX) * sizeof *draws, "draws of the tuning", e);
   if (!draws) return e->code;
@@ -268,6 +278,9 @@ static int knob_fit(TuneFit *f, const Tuning *t, Knob k, const double *y, double
     const Law drawn = law_of(k, t, best, f->valley[k]);
     for (int j = 0; j < LAW_MAX; j++) draws[TUNE_GROUPS + j][r] = j < drawn.n && drawn.n == law.n ? drawn.c[j] : NAN;
   }
+  const double wider = scatter(&law, f->noise, f->curve[k]);
+  for (int j = 0; j < law.n; j++)
+    for (int r = 0; r < RESAMPLES; r++) draws[TUNE_GROUPS + j][r] = law.c[j] + wider * (draws[TUNE_GROUPS + j][r] - law.c[j]);
   for (int g = 0; g < t->n_groups; g++)
     f->valley[k][g].best = bootstrap_interval(f->valley[k][g].best.value, draws[g], RESAMPLES);
   double smallest = INFINITY;

@@ -23,7 +23,16 @@ static int recipe_ini(const Tuning *t, const TuneFit *f, const TuneCheck *k, con
   snprintf(path, sizeof path, "%.1000s/recipe.ini", dir);
   if (out_open(&o, path, e)) return e->code;
   fprintf(o.f, "; The rule that `isoflop tune` found from %d runs: a second --config of plan, sweep and train.\n", t->n);
-  config_dump(&rule, "recipe", o.f);
+  static const char *const keys[] = {"lr_at", "lr_exponent", "lr_horizon", "lr_max", "batch_at", "batch_exponent",
+                                     "beta2_small", "beta2_large", "beta2_switch"};  // the rule; not a part's factors on it
+  fputs("[recipe]\n", o.f);
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+    for (const Option *q = config_options; q->key; q++) {
+      char value[1024];
+      if (strcmp(q->key, keys[i])) continue;
+      config_print_value(&rule, q, value, sizeof value);
+      fprintf(o.f, "%s = %s\n", q->key, value);
+    }
   if (rule.warmup != t->old.warmup) {
     char number[32];
     config_print_number(number, sizeof number, rule.warmup);

@@ -8,46 +8,54 @@ static void forecast_path(const char *dir, const char *part, char path[1024]) {
   snprintf(path, 1024, "%.900s/forecast-%.31s.ini", dir, part);
 }
 
-// The numbers of a forecast in the order of the file.
-enum { NUMBERS = 14 };
-static const char *const keys[NUMBERS] = {"budget",   "n_opt",    "member",   "params",   "tokens", "loss",     "loss_p10",
-                                          "loss_p90", "member4x", "params4x", "tokens4x", "loss4x", "loss4x_p10",
-                                          "loss4x_p90"};
-static void numbers_of(const Forecast *f, double v[NUMBERS]) {
-  v[0] = f->budget, v[1] = f->n_opt;
-  for (int k = 0; k < 2; k++) {
-    const double each[] = {f->member[k], f->N[k], f->D[k], f->loss[k].value, f->loss[k].p10, f->loss[k].p90};
-    memcpy(v + 2 + 6 * k, each, sizeof each);
-  }
-}
+// What a file holds besides the two members, in its order.
+typedef struct Field { const char *key; size_t offset; } Field;
+#define AT(key, field) {key, offsetof(Forecast, field)}
+#define INTERVAL(key, field) AT(key, field.value), AT(key "_p10", field.p10), AT(key "_p90", field.p90)
+static const Field fields[] = {
+    AT("budget", budget), AT("n_opt", n_opt), INTERVAL("n_opt_approach2", n_iso), INTERVAL("n_opt_approach3", n_surface),
+    AT("params", N[0]), AT("tokens", D[0]), INTERVAL("loss", loss[0]),
+    AT("params4x", N[1]), AT("tokens4x", D[1]), INTERVAL("loss4x", loss[1]),
+    INTERVAL("gap", gap), AT("run_sd", run_sd), AT("misfit_sd", misfit_sd),
+};
+enum { FIELDS = sizeof fields / sizeof *fields };
+static const char *const member_key[2] = {"member", "member4x"};
 
 int forecast_write(const char *dir, const char *part, const Forecast *f, Err *e) {
-  char path[1024];
-  double v[NUMBERS];
+  char path[1024], number[32];
   OutFile o;
   forecast_path(dir, part, path);
   if (out_open(&o, path, e)) return e->code;
-  numbers_of(f, v);
   fputs("; Written before either model of the pair was trained. Loss: held-out, nats per byte, 10th and 90th percentile.\n"
         "[forecast]\n", o.f);
-  for (int i = 0; i < NUMBERS; i++) {
-    char number[32];
-    config_print_number(number, sizeof number, v[i]);
-    fprintf(o.f, "%s = %s\n", keys[i], number);
+  for (int k = 0; k < 2; k++) fprintf(o.f, "%s = %d\n", member_key[k], f->member[k]);
+  for (int i = 0; i < FIELDS; i++) {
+    config_print_number(number, sizeof number, *(const double *)((const char *)f + fields[i].offset));
+    fprintf(o.f, "%s = %s\n", fields[i].key, number);
   }
   return out_commit(&o, e);
 }
 
-typedef struct Reading { double v[NUMBERS]; int seen; } Reading;
+typedef struct Reading { Forecast *f; uint64_t seen; } Reading;
 
 static int read_key(void *user, const char *section, const char *key, const char *value, const char *where, Err *e) {
   Reading *in = user;
   char *end;
-  for (int i = 0; i < NUMBERS && !strcmp(section, "forecast"); i++) {
-    if (strcmp(keys[i], key)) continue;
-    in->v[i] = strtod(value, &end);
-    in->seen |= 1 << i;
-    return end != value && !*end ? OK : fail(e, E_RECORD, "%s: %s = %.60s: expected a number", where, key, value);
+  const double v = strtod(value, &end);
+  const bool ours = !strcmp(section, "forecast");
+  if (ours && (end == value || *end)) return fail(e, E_RECORD, "%s: %s = %.60s: expected a number", where, key, value);
+  for (int k = 0; k < 2 && ours; k++) {
+    if (strcmp(member_key[k], key)) continue;
+    if (!(v >= 0 && v < 1000)) return fail(e, E_RECORD, "%s: %s: expected a member of the family", where, key);
+    in->f->member[k] = (int)v;
+    in->seen |= 1ull << (FIELDS + k);
+    return OK;
+  }
+  for (int i = 0; i < FIELDS && ours; i++) {
+    if (strcmp(fields[i].key, key)) continue;
+    *(double *)((char *)in->f + fields[i].offset) = v;
+    in->seen |= 1ull << i;
+    return OK;
   }
   return fail(e, E_RECORD, "%s: [%.60s] %.60s is not part of a forecast", where, section, key);
 }
@@ -55,19 +63,14 @@ static int read_key(void *user, const char *section, const char *key, const char
 int forecast_read(const char *dir, const char *part, Forecast *f, Err *e) {
   char path[1024], *text;
   size_t len;
-  Reading in = {.seen = 0};
+  Reading in = {f, 0};
+  *f = (Forecast){0};
   forecast_path(dir, part, path);
   if (file_read(path, &text, &len, e)) return e->code;
-  if (ini_each(text, path, E_RECORD, read_key, &in, e) == OK) {
-    for (int i = 0; i < NUMBERS && e->code == OK; i++)
-      if (!(in.seen >> i & 1)) fail(e, E_RECORD, "%s: damaged forecast: no %s", path, keys[i]);
-    for (int k = 0; k < 2 && e->code == OK; k++) {
-      const double *v = in.v + 2 + 6 * k;
-      if (!(v[0] >= 0 && v[0] < 1000)) fail(e, E_RECORD, "%s: %s: expected a member of the family", path, keys[2 + 6 * k]);
-      else f->member[k] = (int)v[0], f->N[k] = v[1], f->D[k] = v[2], f->loss[k] = (Interval){v[3], v[4], v[5]};
-    }
-    f->budget = in.v[0], f->n_opt = in.v[1];
-  }
+  if (ini_each(text, path, E_RECORD, read_key, &in, e) == OK)
+    for (int i = 0; i < FIELDS + 2 && e->code == OK; i++)
+      if (!(in.seen >> i & 1))
+        fail(e, E_RECORD, "%s: damaged forecast: no %s", path, i < FIELDS ? fields[i].key : member_key[i - FIELDS]);
   free(text);
   return e->code;
 }

@@ -227,7 +227,8 @@ static void test_a_folder_remembers_its_study(void **state) {
 static void test_a_forecast_is_read_back(void **state) {
   (void)state;
   const Forecast f = {.budget = 6.4e13, .n_opt = 123456.789, .member = {12, 19}, .N = {1e5 / 3, 4e5}, .D = {1e7, 2.5e6},
-                      .loss = {{1.5, 1.4, 1.6}, {1.7, 1.6, 1.0 / 3}}};
+                      .loss = {{1.5, 1.4, 1.6}, {1.7, 1.6, 1.0 / 3}}, .gap = {.2, .1, .3}, .n_iso = {NAN, NAN, NAN},
+                      .n_surface = {1e5, 9e4, 2e5}, .run_sd = .01, .misfit_sd = 1e-3 / 7};
   Forecast back;
   Study s;
   Err e;
@@ -239,6 +240,9 @@ static void test_a_forecast_is_read_back(void **state) {
     assert_true(back.N[k] == f.N[k] && back.D[k] == f.D[k]);
     assert_memory_equal(&back.loss[k], &f.loss[k], sizeof f.loss[k]);
   }
+  assert_memory_equal(&back.gap, &f.gap, sizeof f.gap);
+  assert_memory_equal(&back.n_surface, &f.n_surface, sizeof f.n_surface);
+  assert_true(isnan(back.n_iso.value) && back.run_sd == f.run_sd && back.misfit_sd == f.misfit_sd);
   study_good(&s, STAGED, NULL);
   assert_int_equal(verdict_pairs(dir, &s, &e), OK);
   assert_true(s.part[0].pair[0] == -1 && s.part[1].pair[0] == 12 && s.part[1].pair[1] == 19);
