@@ -36,7 +36,7 @@ static int group_of(Tuning *t, const Config *base, double N, Err *e) {
   return t->n_groups++;
 }
 
-static int point_make(TunePoint *p, const TuneGroup *g, Err *e) {
+static int turned_make(TunePoint *p, const TuneGroup *g, Err *e) {
   const Config *c = &p->cell->cfg;
   Config other = *c;
   p->knob = KNOBS;
@@ -70,7 +70,7 @@ int tuning_make(Tuning *t, const Study *s, const Records *rs, Err *e) {
     p->group = group_of(t, &base, p->cell->params, e);
     if (p->group < 0) break;
     TuneGroup *g = &t->group[p->group];
-    if (point_make(p, g, e)) break;
+    if (turned_make(p, g, e)) break;
     g->seeds += p->knob == KNOBS;
     for (int j = 0; rs && j < rs->n; j++)
       if (!strcmp(rs->r[j].id, p->cell->id) && !strcmp(rs->r[j].status, "finished")) p->loss = rs->r[j].val_loss;

@@ -128,7 +128,7 @@ static int rates_gp(const Tuning *t, const TuneFit *f, const char *dir, const Pa
     const TuneValley *v = &f->valley[KNOB_RATE][g];
     char hex[8];
     if (isnan(v->loss)) continue;
-    figures_color(g, t->n_groups, false, hex);
+    figures_color(g, t->n_groups, hex);
     fprintf(o.f, "set label %d '%s, %.0f a parameter' at %.17g,%.17g left offset .8,0 tc rgb '%s'\n", g + 1,
             text_count(t->group[g].N), t->group[g].D / t->group[g].N, t->group[g].base.lr * exp(v->hi),
             v->loss + v->slope * v->hi + f->curve[KNOB_RATE] * v->hi * v->hi, hex);
@@ -136,7 +136,7 @@ static int rates_gp(const Tuning *t, const TuneFit *f, const char *dir, const Pa
   fputs("plot \\\n", o.f);
   for (int g = 0; g < t->n_groups; g++) {
     char hex[8];
-    figures_color(g, t->n_groups, false, hex);
+    figures_color(g, t->n_groups, hex);
     fprintf(o.f, "  'tune_curves.csv' using (column('group') == %d ? column('rate') : NaN):'loss' with lines lw 1.6 lc rgb '%s', \\\n", g, hex);
     fprintf(o.f, "  'tune_points.csv' using (column('group') == %d ? column('rate') : NaN):'loss' with points pt 7 ps .6 lc rgb '%s', \\\n", g, hex);
   }
@@ -157,7 +157,7 @@ static int rule_gp(const Config *rule, const Tuning *t, const char *dir, const P
             k ? "dt 1" : "dt '-'", k ? "#20242a" : "#8a9199", k ? "new" : "old");
   for (int g = 0; g < t->n_groups; g++) {
     char hex[8];
-    figures_color(g, t->n_groups, false, hex);
+    figures_color(g, t->n_groups, hex);
     fprintf(o.f, "  'tune_best.csv' using (column('group') == %d ? column('N') : NaN):'best':'best_p10':'best_p90' with "
             "yerrorbars pt 7 ps .8 lw 1.4 lc rgb '%s' notitle%s\n", g, hex, g + 1 < t->n_groups ? ", \\" : "");
   }
@@ -173,8 +173,8 @@ static int tune_figure(const Tuning *t, const TuneFit *f, const Config *rule, co
   if (!(r.lr1 > r.lr0) || isnan(f->curve[KNOB_RATE])) return OK;  // no rates were varied
   const double pad = .05 * (r.l1 - r.l0) + 1e-3;
   const Panel p[] = {
-      {"tune_rates", 900, 500, .085, .975, .125, .925, r.lr0 / 1.15, r.lr1 * 2, r.l0 - pad, r.l1 + pad, false},
-      {"tune_rule", 560, 420, .15, .965, .145, .915, r.n0 / 1.4, r.n1 * 1.4, r.lr0 / 1.2, r.lr1 * 1.2, true}};
+      {"tune_rates", 900, 500, .085, .975, .125, .925, r.lr0 / 1.15, r.lr1 * 2, r.l0 - pad, r.l1 + pad, false, false},
+      {"tune_rule", 560, 420, .15, .965, .145, .915, r.n0 / 1.4, r.n1 * 1.4, r.lr0 / 1.2, r.lr1 * 1.2, true, false}};
   static const double left[] = {.06, .68}, right[] = {.58, .98};
   if (rates_gp(t, f, dir, &p[0], e) || rule_gp(rule, t, dir, &p[1], e)) return e->code;
   return figures_draw(dir, "tune", p, 2, 1300, 460, left, right, e);
