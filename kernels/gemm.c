@@ -13,8 +13,8 @@
 
 enum {
   MAX_NR = 32,  // of all tables
-  KC = 384,     // depth of a block: a panel of B (KC x nr) and a tile of A (mr x KC) share L1 or stream from L2
-  MC = 320,     // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
+  KC = 512,     // depth of a block: a panel of B (KC x nr) streams from L2 past each tile; C is carried between blocks
+  MC = 224,     // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
 };
 
 static int imin(int a, int b) { return a < b ? a : b; }
@@ -70,7 +70,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
   static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
   const int copy_a = (aliases(a.rs) || aliases(a.cs)) && (a.rs == 1 || a.cs == 1) && c.cols > kern->nr;
-  const int copy_b = b.cs > 1 || (b.cs == 1 && aliases(b.rs) && a.rows > 4 * kern->mr);
+  const int copy_b = b.cs > 1;  // rows are read where they lie, aliasing or not: fetched early enough, they cost no copy
   const int far = (ptrdiff_t)b.rows * b.cols > 1 << 16;
   const int nr = kern->nr, m_blocks = (a.rows + MC - 1) / MC, k_blocks = a.cols ? (a.cols + KC - 1) / KC : 1;
   for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
