@@ -9,12 +9,24 @@
 #include "rows.h"
 #include "ukr.h"
 
-enum { AHEAD = 16 };
+enum { AHEAD = 16, LAST = 4 };  // see gemm_avx512.c
 
-// m x (16 or 32); the last vector of C masked to the columns that exist.
+// Rows lo .. hi - 1 of one step of k.
+INLINE void step(int lo, int hi, int vectors, __m512 t[BF16_MR][2], const Rows *r, const Word *b) {
+  const __m512bh b0 = (__m512bh)_mm512_loadu_si512(b);
+  const __m512bh b1 = vectors == 2 ? (__m512bh)_mm512_loadu_si512(b + 16) : b0;
+  UNROLL for (int i = lo; i < hi; i++) {
+    const __m512bh ai = (__m512bh)_mm512_set1_epi32(*(const int *)rows_at(r, i));
+    t[i][0] = _mm512_dpbf16_ps(t[i][0], ai, b0);
+    if (vectors == 2) t[i][1] = _mm512_dpbf16_ps(t[i][1], ai, b1);
+  }
+}
+
+// m x (16 or 32); the last vector of C masked to the columns that exist. Ends by groups of rows, as in gemm_avx512.c.
 INLINE void tile(int m, int vectors, int n, int pairs, const Word *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const Word *b,
                  float *c, ptrdiff_t ldc, int accumulate) {
   const __mmask16 last = (__mmask16)((1u << (n - 16 * (vectors - 1))) - 1);
+  const int groups = (m + 4) / 5;
   __m512 t[BF16_MR][2];
   float *ci = c;
   UNROLL for (int i = 0; i < m; i++) t[i][0] = t[i][1] = _mm512_setzero_ps();
@@ -25,22 +37,28 @@ INLINE void tile(int m, int vectors, int n, int pairs, const Word *a, ptrdiff_t 
     }
   Rows r = rows_new(m, a, a_rs);
   prefetch_c(m, n, pairs, c, ldc, accumulate);
-  for (int p = 0; p < pairs; p++, b += BF16_NR) {
-    const __m512bh b0 = (__m512bh)_mm512_loadu_si512(b);
-    const __m512bh b1 = vectors == 2 ? (__m512bh)_mm512_loadu_si512(b + 16) : b0;
+  for (; pairs > LAST; pairs--, b += BF16_NR) {
     __builtin_prefetch(b + AHEAD * BF16_NR);
     if (vectors == 2) __builtin_prefetch(b + AHEAD * BF16_NR + 16);
-    UNROLL for (int i = 0; i < m; i++) {
-      const __m512bh ai = (__m512bh)_mm512_set1_epi32(*(const int *)rows_at(&r, i));
-      t[i][0] = _mm512_dpbf16_ps(t[i][0], ai, b0);
-      if (vectors == 2) t[i][1] = _mm512_dpbf16_ps(t[i][1], ai, b1);
-    }
+    step(0, m, vectors, t, &r, b);
     rows_next(&r, m, a_cs);
   }
   ci = c;
-  UNROLL for (int i = 0; i < m; i++, ci = row_next(ci, ldc)) {
-    _mm512_mask_storeu_ps(ci, vectors == 1 ? last : 0xffff, t[i][0]);
-    if (vectors == 2) _mm512_mask_storeu_ps(ci + 16, last, t[i][1]);
+  UNROLL for (int g = 0; g < groups; g++) {
+    const int lo = m * g / groups, hi = m * (g + 1) / groups;
+    const Word *bp = b;
+    Rows rg = r;
+    for (int p = 0; p < pairs; p++, bp += BF16_NR) {
+      step(lo, hi, vectors, t, &rg, bp);
+      rows_next(&rg, m, a_cs);
+    }
+    UNROLL for (int i = lo; i < hi; i++, ci = row_next(ci, ldc)) {
+      _mm512_mask_storeu_ps(ci, vectors == 1 ? last : 0xffff, t[i][0]);
+      if (vectors == 2) {
+        if (n == 32) _mm512_storeu_ps(ci + 16, t[i][1]);  // plain stores cost less than masked ones
+        else _mm512_mask_storeu_ps(ci + 16, last, t[i][1]);
+      }
+    }
   }
 }
 
@@ -71,15 +89,25 @@ void bf16_along_avx512bf16(Word *dst, const float *x, int n) {
   }
 }
 
-void bf16_across_avx512bf16(Word *dst, const float *x, const float *y, int n) {
+void bf16_across_avx512bf16(Word *dst, ptrdiff_t ld_dst, const float *x, ptrdiff_t ld, int k, int n) {
   const __m512i alternate = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
                                              21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  for (int j = 0; j < n; j += 16) {
-    const __mmask16 have = n - j < 16 ? (__mmask16)((1u << (n - j)) - 1) : 0xffff;
-    const __m512 low = _mm512_maskz_loadu_ps(have, x + j);
-    const __m512 high = y ? _mm512_maskz_loadu_ps(have, y + j) : _mm512_setzero_ps();
-    const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
-    _mm512_mask_storeu_epi32(dst + j, have, _mm512_permutexvar_epi16(alternate, both));
+  for (; k > 0; k -= 2, dst += ld_dst, x += 2 * ld) {
+    // the 32 columns after these, which are wanted next: too far apart for the hardware to see them come
+    for (int row = 0; row < 2; row++)
+      for (int j = 0; j < 32; j += 16) _mm_prefetch((const char *)(x + row * ld + n + j), _MM_HINT_T1);
+    int j = 0;
+    for (; j + 16 <= n; j += 16) {
+      const __m512 low = _mm512_loadu_ps(x + j), high = k > 1 ? _mm512_loadu_ps(x + ld + j) : _mm512_setzero_ps();
+      _mm512_storeu_si512(dst + j, _mm512_permutexvar_epi16(alternate, (__m512i)_mm512_cvtne2ps_pbh(high, low)));
+    }
+    if (j < n) {
+      const __mmask16 have = (__mmask16)((1u << (n - j)) - 1);
+      const __m512 low = _mm512_maskz_loadu_ps(have, x + j);
+      const __m512 high = k > 1 ? _mm512_maskz_loadu_ps(have, x + ld + j) : _mm512_setzero_ps();
+      const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+      _mm512_mask_storeu_epi32(dst + j, have, _mm512_permutexvar_epi16(alternate, both));
+    }
   }
 }
 #endif

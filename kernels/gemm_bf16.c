@@ -6,10 +6,11 @@
 // Invariant: pieces of k are cut at even k, so each C(i,j) sees its pairs of k in order; no choice made here shows.
 // Reference: Micikevicius et al., "Mixed precision training" (2018); the blocks as in gemm.c.
 #include <assert.h>
+#include <string.h>
 #include "kernels.h"
 
 enum {
-  KC = 768,  // depth of a block, even: with half the bytes an element, twice that of gemm.c
+  KC = 1024,  // depth of a block, even: with half the bytes an element, twice that of gemm.c
   MC = 320,  // height of a block
 };
 
@@ -25,10 +26,7 @@ static Words round_a(Word *dst, Mat a) {
     return (Words){dst, pairs, 1};
   }
   assert(a.rs == 1);
-  for (int p = 0; p < pairs; p++) {
-    const float *even = a.p + 2 * p * a.cs;
-    kern->bf16_across(dst + (ptrdiff_t)p * a.rows, even, 2 * p + 1 < a.cols ? even + a.cs : NULL, a.rows);
-  }
+  kern->bf16_across(dst, a.rows, a.p, a.cs, a.cols, a.rows);
   return (Words){dst, 1, a.rows};
 }
 
@@ -36,11 +34,9 @@ static Words round_a(Word *dst, Mat a) {
 static void round_panel(Word *dst, Mat b) {
   const int pairs = (b.rows + 1) / 2;
   if (b.cs == 1) {
-    for (int p = 0; p < pairs; p++, dst += BF16_NR) {
-      const float *even = b.p + 2 * p * b.rs;
-      kern->bf16_across(dst, even, 2 * p + 1 < b.rows ? even + b.rs : NULL, b.cols);
-      for (int j = b.cols; j < BF16_NR; j++) dst[j] = 0;
-    }
+    kern->bf16_across(dst, BF16_NR, b.p, b.rs, b.rows, b.cols);
+    for (int p = 0; b.cols < BF16_NR && p < pairs; p++, dst += BF16_NR)
+      memset(dst + b.cols, 0, (size_t)(BF16_NR - b.cols) * sizeof *dst);
     return;
   }
   assert(b.rs == 1);

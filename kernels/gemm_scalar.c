@@ -80,8 +80,9 @@ static Word rounded(float x) {
 void bf16_along_scalar(Word *dst, const float *x, int n) {
   for (int i = 0; i < n; i += 2) *dst++ = rounded(x[i]) | (i + 1 < n ? rounded(x[i + 1]) << 16 : 0);
 }
-void bf16_across_scalar(Word *dst, const float *x, const float *y, int n) {
-  for (int j = 0; j < n; j++) dst[j] = rounded(x[j]) | (y ? rounded(y[j]) << 16 : 0);
+void bf16_across_scalar(Word *dst, ptrdiff_t ld_dst, const float *x, ptrdiff_t ld, int k, int n) {
+  for (; k > 0; k -= 2, dst += ld_dst, x += 2 * ld)
+    for (int j = 0; j < n; j++) dst[j] = rounded(x[j]) | (k > 1 ? rounded(x[ld + j]) << 16 : 0);
 }
 
 void bf16_ukr_scalar(int m, int n, int pairs, const Word *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const Word *b, float *c,

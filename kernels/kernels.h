@@ -86,7 +86,8 @@ typedef struct Kernels {
   void (*bf16_ukr)(int m, int n, int pairs, const Word *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const Word *b, float *c,
                    ptrdiff_t ldc, int accumulate);
   void (*bf16_along)(Word *dst, const float *x, int n);  // pairs (x[0], x[1]), (x[2], x[3]), ...; a 0 after an odd n
-  void (*bf16_across)(Word *dst, const float *x, const float *y, int n);  // pairs (x[j], y[j]); y NULL: zeros
+  // Row p of dst, at ld_dst: pairs (x[2p*ld + j], x[(2p+1)*ld + j]), j < n; a 0 after an odd k.
+  void (*bf16_across)(Word *dst, ptrdiff_t ld_dst, const float *x, ptrdiff_t ld, int k, int n);
 
   // RMSNorm (Zhang & Sennrich 2019) of `rows` rows, each of `groups` independent groups of n floats:
   //   r = 1/sqrt(mean(x^2) + eps),  y = x * r * gain.   x, y: rows at ldx, ldy; gain [groups*n]; rstd [rows*groups].

@@ -21,7 +21,7 @@ void gemm_ukr_6x16_neon(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptr
                       float *c, ptrdiff_t ldc, int accumulate)
 #define BF16_ROUND_DECLARE(isa)                                 \
   void bf16_along_##isa(Word *dst, const float *x, int n); \
-  void bf16_across_##isa(Word *dst, const float *x, const float *y, int n)
+  void bf16_across_##isa(Word *dst, ptrdiff_t ld_dst, const float *x, ptrdiff_t ld, int k, int n)
 PACK_DECLARE(scalar);
 PACK_DECLARE(avx2);
 PACK_DECLARE(avx512);
