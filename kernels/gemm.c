@@ -70,7 +70,8 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
   static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
   const int copy_a = (aliases(a.rs) || aliases(a.cs)) && (a.rs == 1 || a.cs == 1) && c.cols > kern->nr;
-  const int copy_b = b.cs > 1;  // rows are read where they lie, aliasing or not: fetched early enough, they cost no copy
+  // Rows of two lines and more, fetched early enough, are read where they lie even when they alias.
+  const int copy_b = b.cs > 1 || (b.cs == 1 && aliases(b.rs) && kern->nr <= 16 && a.rows > 4 * kern->mr);
   const int far = (ptrdiff_t)b.rows * b.cols > 1 << 16;
   const int nr = kern->nr, m_blocks = (a.rows + MC - 1) / MC, k_blocks = a.cols ? (a.cols + KC - 1) / KC : 1;
   for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {

@@ -7,8 +7,8 @@
 // (2008).
 //
 // 14 rows x 2 vectors = 28 accumulators of the 32 registers leave room for two vectors of B and a broadcast of A;
-// each k then costs 16 loads for 28 multiply-adds. A narrow C (n <= 16) takes 28 rows x 1 vector instead. AHEAD: lines of
-// B fetched so many steps early; LAST: steps of k at the end, see tile().
+// each k then costs 16 loads for 28 multiply-adds. A narrow C (n <= 16) takes 28 rows x 1 vector instead. AHEAD: lines
+// of B fetched so many steps early; LAST: steps of k at the end, see tile().
 #if defined __x86_64__
 #include <immintrin.h>
 #include "rows.h"
@@ -34,8 +34,8 @@ INLINE void step(int lo, int hi, int cols, __mmask16 mask, __m512 t[MR_NARROW][2
   }
 }
 
-// m x n. The last steps of k are taken by groups of rows, so that the stores of one group go out under the multiply-adds
-// of the next: Zen 4 finds room for one store in seven of them, and stops for a burst.
+// m x n. The last steps of k are taken by groups of rows, so that the stores of one group go out under the
+// multiply-adds of the next: Zen 4 finds room for one store in seven of them, and stops for a burst.
 INLINE void tile(int m, int cols, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
                  ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
   const __mmask16 mask = (__mmask16)((1u << (cols > 16 ? n - 16 : n)) - 1);
