@@ -28,7 +28,7 @@ int contrast_make(Contrast *k, const PartFit *p, LevelOf *level, double near, Er
   for (int i = 0; i < p->rs.n; i++) {
     const Record *r = &p->rs.r[i];
     const double at = level(r);
-    if (!isnan(at) && point_make(r, &conventions[0]).used) k->item[k->n++] = (Item){r, &p->cs.c[i], at, 0};
+    if (!isnan(at) && point_of(r, &conventions[0]).used) k->item[k->n++] = (Item){r, &p->cs.c[i], at, 0};
   }
   qsort(k->item, (size_t)k->n, sizeof(Item), by_size);
   for (int i = 0, first = 0; i < k->n; i++) {
@@ -78,7 +78,7 @@ double level_curve_at(const Contrast *k, const Level *l, double u) {
   int n = 0;
   for (int i = l->first; i < l->first + l->n; i++) {
     const Curve *c = k->item[i].c;
-    const Point p = point_make(k->item[i].r, &conventions[0]);
+    const Point p = point_of(k->item[i].r, &conventions[0]);
     int at = 0;
     if (c->n < 2) continue;
     while (at + 1 < c->n && fabs(c->tokens[at + 1] - u * p.D) < fabs(c->tokens[at] - u * p.D)) at++;

@@ -43,7 +43,7 @@ typedef struct Points {
 } Points;
 
 bool point_same_cell(const Point *p, const Point *q);  // do they differ by seed alone?
-Point point_make(const Record *r, const Convention *cv);  // by itself, of no budget
+Point point_of(const Record *r, const Convention *cv);  // by itself, of no budget
 int points_make(Points *ps, const Records *rs, const Convention *cv, Err *e);
 void points_free(Points *ps);
 

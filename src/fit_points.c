@@ -71,7 +71,7 @@ static void points_seed_noise(Points *ps) {
   ps->seed_sd = freedom ? sqrt(squares / freedom) : NAN;
 }
 
-Point point_make(const Record *r, const Convention *cv) {
+Point point_of(const Record *r, const Convention *cv) {
   Point p = {
       .run = r, .N = cv->nonemb ? r->params.nonemb : r->params.total, .D = r->tokens, .L = r->val_loss, .budget = -1};
   p.C = flops_per_token(r, cv) * p.D;
@@ -84,7 +84,7 @@ int points_make(Points *ps, const Records *rs, const Convention *cv, Err *e) {
   *ps = (Points){.n = rs->n, .p = mem_new((size_t)rs->n * sizeof(Point), "points of the fit", e)};
   if (!ps->p) return e->code;
   for (int i = 0; i < rs->n; i++) {
-    ps->p[i] = point_make(&rs->r[i], cv);
+    ps->p[i] = point_of(&rs->r[i], cv);
     if (ps->p[i].used && ps->p[i].C > ps->largest_C) ps->largest_C = ps->p[i].C;
   }
   qsort(ps->p, (size_t)ps->n, sizeof(Point), by_budget_size);

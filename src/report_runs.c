@@ -28,7 +28,7 @@ int put_excluded(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   (void)dir;
   int out = 0, repeats = 0;
   for (int i = 0; i < s->all->n; i++) {
-    const Point p = point_make(&s->all->r[i], &conventions[0]);
+    const Point p = point_of(&s->all->r[i], &conventions[0]);
     out += !p.used, repeats += p.used && p.repeats;
   }
   fputs("<h2 id=\"excluded\">What was left out, and why</h2>\n", f);
@@ -42,7 +42,7 @@ int put_excluded(FILE *f, const StudyFit *s, const char *dir, Err *e) {
         f);
     for (int i = 0; i < s->all->n; i++) {
       const Record *r = &s->all->r[i];
-      const Point p = point_make(r, &conventions[0]);
+      const Point p = point_of(r, &conventions[0]);
       if (p.used) continue;
       fprintf(f,
               "<tr><td class=\"l\"><a href=\"#run-%s\"><code>%s</code></a></td><td>%s</td><td>%s</td><td class=\"w\">",
@@ -110,7 +110,7 @@ int put_runs(FILE *f, const StudyFit *s, const char *dir, Err *e) {
     const Record *r = &s->all->r[i];
     const Config *c = &r->cfg;
     fprintf(f, "<tr id=\"run-%s\"%s><td class=\"l\"><code>%s</code></td><td class=\"l\">", r->id,
-            point_make(r, &conventions[0]).used ? "" : " class=\"off\"", r->id);
+            point_of(r, &conventions[0]).used ? "" : " class=\"off\"", r->id);
     put_part_names(f, &s->parts, r->id);
     fprintf(f,
             "</td><td class=\"l\">%s%s</td><td>%.3g</td><td>%d×%d×%d</td><td>%s</td><td>%s</td><td>%d</td><td>%d</td>",
