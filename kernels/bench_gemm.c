@@ -110,19 +110,19 @@ GemmRung bench_gemm_peers[GEMM_MAX_PEERS];
 
 int bench_gemm_rungs(GemmRung out[GEMM_MAX_RUNGS]) {
   int n = 0;
-  out[n++] = (GemmRung){"scalar_naive", NULL, gemm_naive, false, 3e8, false};
-  out[n++] = (GemmRung){"scalar_interchange", NULL, gemm_interchange, false, 1e9, false};
-  out[n++] = (GemmRung){"scalar_blocked", NULL, gemm_blocked, false, 1e9, false};
-  out[n++] = (GemmRung){"scalar_packed", NULL, gemm_packed, false, 1e9, false};
+  out[n++] = (GemmRung){"scalar_naive", NULL, gemm_naive, false, 3e8, false, NULL};
+  out[n++] = (GemmRung){"scalar_interchange", NULL, gemm_interchange, false, 1e9, false, NULL};
+  out[n++] = (GemmRung){"scalar_blocked", NULL, gemm_blocked, false, 1e9, false, NULL};
+  out[n++] = (GemmRung){"scalar_packed", NULL, gemm_packed, false, 1e9, false, NULL};
   for (int i = 0; kernels_all[i]; i++)  // the tables but for OpenBLAS's
     if (kernels_all[i]->supported() && !kernels_all[i]->gemm && n + 2 + GEMM_MAX_PEERS < GEMM_MAX_RUNGS)
-      out[n++] = (GemmRung){kernels_all[i]->name, kernels_all[i]->name, NULL, true, i ? INFINITY : 1e9, false};
+      out[n++] = (GemmRung){kernels_all[i]->name, kernels_all[i]->name, NULL, true, i ? INFINITY : 1e9, false, NULL};
 #ifdef __x86_64__
   if (__builtin_cpu_supports("avx512bf16"))  // elsewhere bf16 is emulated, which is no rung of a ladder of speed
-    out[n++] = (GemmRung){"avx512bf16", "avx512", NULL, true, INFINITY, true};
+    out[n++] = (GemmRung){"avx512bf16", "avx512", NULL, true, INFINITY, true, NULL};
 #endif
 #if HAVE_OPENBLAS
-  out[n++] = (GemmRung){"openblas", NULL, gemm_library, true, INFINITY, false};
+  out[n++] = (GemmRung){"openblas", NULL, gemm_library, true, INFINITY, false, NULL};
 #endif
   for (int i = 0; i < GEMM_MAX_PEERS && bench_gemm_peers[i].name; i++) out[n++] = bench_gemm_peers[i];
   return n;

@@ -15,6 +15,7 @@ typedef struct GemmRung {
   bool teams;                                        // can use several threads
   double max_flops;                                  // larger products are left out: they would take too long
   bool bf16;                                         // a table's gemm_bf16() instead
+  const char *about;                                 // of another library: version and core, for the heading
 } GemmRung;
 
 // One product C[m x n] (+)= A[m x k] B[k x n] as training meets it. a_t: A is the transposed view of a row-major

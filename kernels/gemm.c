@@ -104,13 +104,13 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   }
 }
 
-// Cuts the three views down to this thread's share: whole rows of tiles, or whole panels where C is wider than it is
-// tall. False: nothing is left for it.
+// Cuts the three views down to this thread's share: rows, or whole panels where C is wider than it is tall, unless a
+// few panels would not go round and there are rows enough. False: nothing is left for it.
 static int team_share(Mat *c, Mat *a, Mat *b, int mr, int nr) {
   const int nt = omp_get_num_threads(), id = omp_get_thread_num();
   const int um = (c->rows + mr - 1) / mr, un = (c->cols + nr - 1) / nr;
   if (nt == 1) return 1;
-  if (um >= un) {
+  if (um >= un || (un % nt && un < 4 * nt && c->rows >= 8 * nt)) {
     const int lo = (int)((int64_t)c->rows * id / nt), n = (int)((int64_t)c->rows * (id + 1) / nt) - lo;
     *c = mat_rows(*c, lo, n), *a = mat_rows(*a, lo, n);
     return n > 0;

@@ -8,7 +8,7 @@
 #include "rows.h"
 #include "ukr.h"
 
-enum { MR = 6, MR_NARROW = 12 };
+enum { MR = 6, MR_NARROW = 12, LAST = 4 };
 
 static const int lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 // mask of the first n lanes
@@ -21,28 +21,43 @@ INLINE void put(float *p, __m256i mask, int full, __m256 x) {
   else _mm256_maskstore_ps(p, mask, x);
 }
 
-// m x (8 + up to 8); `full`: all 16 columns exist.
+// Rows lo .. hi - 1 of one step of k.
+INLINE void step_16(int lo, int hi, int full, __m256i mask, __m256 t[MR][2], const Rows *r, const float *b) {
+  const __m256 b0 = _mm256_loadu_ps(b), b1 = get(b + 8, mask, full);
+  UNROLL for (int i = lo; i < hi; i++) {
+    const __m256 ai = _mm256_broadcast_ss(rows_at(r, i));
+    t[i][0] = _mm256_fmadd_ps(ai, b0, t[i][0]);
+    t[i][1] = _mm256_fmadd_ps(ai, b1, t[i][1]);
+  }
+}
+
+// m x (8 + up to 8); `full`: all 16 columns exist. Ends by groups of rows, as in gemm_avx512.c.
 INLINE void tile_16(int m, int full, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
                     ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
   const __m256i mask = first(n - 8);
+  const int groups = (m + 2) / 3;
   __m256 t[MR][2];
   UNROLL for (int i = 0; i < m; i++) {
     t[i][0] = accumulate ? _mm256_loadu_ps(c + i * ldc) : _mm256_setzero_ps();
     t[i][1] = accumulate ? get(c + i * ldc + 8, mask, full) : _mm256_setzero_ps();
   }
   Rows r = rows_new(m, a, a_rs);
-  for (int kk = 0; kk < k; kk++, b += ldb) {
-    const __m256 b0 = _mm256_loadu_ps(b), b1 = get(b + 8, mask, full);
-    UNROLL for (int i = 0; i < m; i++) {
-      const __m256 ai = _mm256_broadcast_ss(rows_at(&r, i));
-      t[i][0] = _mm256_fmadd_ps(ai, b0, t[i][0]);
-      t[i][1] = _mm256_fmadd_ps(ai, b1, t[i][1]);
-    }
+  for (; k > LAST; k--, b += ldb) {
+    step_16(0, m, full, mask, t, &r, b);
     rows_next(&r, m, a_cs);
   }
-  UNROLL for (int i = 0; i < m; i++) {
-    _mm256_storeu_ps(c + i * ldc, t[i][0]);
-    put(c + i * ldc + 8, mask, full, t[i][1]);
+  UNROLL for (int g = 0; g < groups; g++) {
+    const int lo = m * g / groups, hi = m * (g + 1) / groups;
+    const float *bk = b;
+    Rows rk = r;
+    for (int kk = 0; kk < k; kk++, bk += ldb) {
+      step_16(lo, hi, full, mask, t, &rk, bk);
+      rows_next(&rk, m, a_cs);
+    }
+    UNROLL for (int i = lo; i < hi; i++, c = row_next(c, ldc)) {
+      _mm256_storeu_ps(c, t[i][0]);
+      put(c + 8, mask, full, t[i][1]);
+    }
   }
 }
 

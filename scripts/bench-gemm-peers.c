@@ -3,6 +3,7 @@
 // of the project needs them. In and out: as `isoflop bench gemm`.
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "bench.h"
@@ -114,16 +115,32 @@ static void gemm_xsmm(Mat c, Mat a, Mat b, int accumulate) {
 }
 #endif
 
+// Puts a peer on the ladder; `core` is what it takes this CPU for.
+static void peer(const char *name, void (*run)(Mat c, Mat a, Mat b, int accumulate), const char *version,
+                 const char *core) {
+  static char about[GEMM_MAX_PEERS][64];
+  static int n;
+  snprintf(about[n], sizeof about[n], "%s, %s", version, core);
+  bench_gemm_peers[n] = (GemmRung){name, NULL, run, true, INFINITY, false, about[n]};
+  n++;
+}
+
 int main(int argc, char **argv) {
-  int n = 0;
 #ifdef BLIS
-  bench_gemm_peers[n++] = (GemmRung){"blis", NULL, gemm_blis, true, INFINITY, false};
+  bli_init();
+  peer("blis", gemm_blis, bli_info_get_version_str(), bli_arch_string(bli_arch_query_id()));
 #endif
 #ifdef DNNL
-  bench_gemm_peers[n++] = (GemmRung){"onednn", NULL, gemm_dnnl, true, INFINITY, false};
+  const dnnl_version_t *v = dnnl_version();
+  const dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+  char version[32];
+  snprintf(version, sizeof version, "%d.%d.%d", v->major, v->minor, v->patch);
+  peer("onednn", gemm_dnnl, version,
+       isa == dnnl_cpu_isa_avx512_core_bf16 ? "avx512_core_bf16" : isa == dnnl_cpu_isa_avx2 ? "avx2" : "another isa");
 #endif
 #ifdef XSMM
-  bench_gemm_peers[n++] = (GemmRung){"libxsmm", NULL, gemm_xsmm, true, INFINITY, false};
+  libxsmm_init();
+  peer("libxsmm", gemm_xsmm, LIBXSMM_VERSION, libxsmm_get_target_arch());
 #endif
   return kernels_init(NULL) || argc < 2 ? E_USAGE : bench_main(argc - 1, argv + 1);
 }

@@ -7,6 +7,7 @@
 typedef struct BenchArgs {
   bool csv, full, profile;
   const char *out, *kernels;  // folder for gemm.csv and machine.gp; comma-separated rungs, NULL = all
+  const char *widths;         // comma-separated widths d of linear layers, with --full; NULL = all, squares and attention
   int threads;                // 0 = 1 and all
   double seconds;             // of measuring a shape of the step; 0 = the default
   int n_sets;

@@ -18,10 +18,12 @@ static const char HELP[] =
     "  isoflop bench step                                  # milliseconds and tokens/s of a training step\n"
     "  isoflop bench step --profile --set d_model=128 --set n_layers=4 --set n_heads=4\n"
     "\n"
-    "Usage: isoflop bench gemm [--csv] [--full] [--threads N] [--kernels A,B,...] [--seconds S] [--out DIR]\n"
+    "Usage: isoflop bench gemm [--csv] [--full [--widths D,E,...]] [--threads N] [--kernels A,B,...] [--seconds S]\n"
+    "                          [--out DIR]\n"
     "       isoflop bench step [--csv] [--full] [--threads N] [--profile] [--seconds S] [--set KEY=VALUE]...\n"
     "  --seconds S  gemm: begin no product after S seconds; step: measure each shape for S seconds\n"
-    "gemm: GFLOP/s of square and training products (within 50 seconds; --full: all shapes, minutes)\n"
+    "gemm: GFLOP/s of square and training products (within 50 seconds; --full: all shapes, minutes;\n"
+    "      --widths: of those only the linear layers of these widths)\n"
     "  kernel,op,m,n,k,threads,gflops,gflops_min,gflops_max,pct_peak,max_err\n"
     "  pct_peak   of the fp32 multiply-add peak sampled in the same rounds on as many threads\n"
     "  max_err    largest |C - Cref| / (|A||B| + |C|) against double; a kernel beyond its bound gets no row\n"
@@ -74,12 +76,20 @@ static void cells_attention(Cells *s, int d, int hd, int keys, bool ladder) {
   cell_add(s, (GemmOp){.name = "values", .m = rows, .n = hd, .k = keys, .ldb = 3 * d, .ldc = d}, 1, ladder);
 }
 
-static void cells_list(Cells *s, bool full, int threads) {
+static bool listed(const char *list, const char *name) {
+  const size_t n = strlen(name);
+  for (const char *p = list; p && *p; p += strcspn(p, ","), p += *p == ',')
+    if (strcspn(p, ",") == n && !strncmp(p, name, n)) return true;
+  return !list;
+}
+
+static void cells_list(Cells *s, bool full, int threads, const char *only) {
   const int all = omp_get_max_threads(), t_lo = threads ? threads : 1, t_hi = threads ? threads : all;
   static const int squares[] = {64, 128, 256, 512, 1024, 2048, 96, 192, 384, 768, 1536};
   static const int widths[] = {32, 64, 128, 256, 512, 16, 24, 48, 96, 192, 384};
   static const int tokens[] = {2048, 128, 512, 8192}, hds[] = {16, 32, 12, 24, 64};
-  const int n_squares = full ? 11 : 6, n_widths = full ? 11 : 5, n_tokens = full ? 4 : 1, n_hds = full ? 5 : 2;
+  const int n_widths = full ? 11 : 5, n_tokens = full ? 4 : 1;
+  const int n_squares = only ? 0 : full ? 11 : 6, n_hds = only ? 0 : full ? 5 : 2;
   for (int t = t_lo; t <= t_hi; t += t_hi > t_lo ? t_hi - t_lo : 1) {
     const bool ladder = t == t_lo;
     for (int i = 0; i < n_squares; i++) {
@@ -93,6 +103,9 @@ static void cells_list(Cells *s, bool full, int threads) {
     for (int k = 0; k < n_tokens; k++)
       for (int i = 0; i < n_widths; i++) {
         const int d = widths[i];
+        char name[16];
+        snprintf(name, sizeof name, "%d", d);
+        if (!listed(only, name)) continue;
         const bool packing = full && tokens[k] <= 512;  // with many tokens it is a small part
         cells_layer(s, d, 4 * d, tokens[k], t, ladder && !full, packing);
         if (!full) continue;
@@ -124,6 +137,8 @@ static void machine_print(FILE *f, const char *mark, FILE *gp, int threads) {
         fprintf(f, "%s%.*s), as many threads as the row says\n", mark,
                 (int)strcspn(kernels_describe(kernels_all[i]), ","), kernels_describe(kernels_all[i]));
     }
+  for (const GemmRung *r = bench_gemm_peers; r < bench_gemm_peers + GEMM_MAX_PEERS && r->name; r++)
+    fprintf(f, "%s%s (%s), as many threads as the row says\n", mark, r->name, r->about);
   if (gp)
     fprintf(gp, "peak = %.4g\npeak_all = %.4g\nthreads = %d\nbandwidth = %.4g\n", one, many, threads ? threads : all,
             far);
@@ -144,7 +159,7 @@ static int gemm_run(const BenchArgs *a, FILE *csv, bool table, const GemmRung *r
   enum { ROUNDS = 9 };
   const double deadline = omp_get_wtime() + (a->seconds > 0 ? a->seconds : a->full ? 1e9 : 44);
   Cells s = {0};
-  cells_list(&s, a->full, a->threads);
+  cells_list(&s, a->full, a->threads, a->widths);
   Means mean = {0};
   int left_out = 0, wrong = 0;
   if (csv) fprintf(csv, "kernel,op,m,n,k,threads,gflops,gflops_min,gflops_max,pct_peak,max_err\n");
@@ -203,18 +218,12 @@ static int gemm_run(const BenchArgs *a, FILE *csv, bool table, const GemmRung *r
   return wrong;
 }
 
-static bool listed(const char *list, const char *name) {
-  const size_t n = strlen(name);
-  for (const char *p = list; p && *p; p += strcspn(p, ","), p += *p == ',')
-    if (strcspn(p, ",") == n && !strncmp(p, name, n)) return true;
-  return !list;
-}
-
 static int bench_gemm(const BenchArgs *a, Err *e) {
   GemmRung all[GEMM_MAX_RUNGS], rungs[GEMM_MAX_RUNGS];
   int n = 0;
   for (int i = 0, n_all = bench_gemm_rungs(all); i < n_all; i++)
     if (listed(a->kernels, all[i].name)) rungs[n++] = all[i];
+  if (a->widths && !a->full) return fail(e, E_USAGE, "bench gemm: --widths chooses among the shapes of --full");
   if (!n) return fail(e, E_USAGE, "bench gemm: --kernels %s: none of them is here", a->kernels);
   OutFile csv = {0}, gp = {0};
   if (a->out) {
@@ -268,6 +277,7 @@ static int args_parse(int argc, char **argv, BenchArgs *a, Err *e) {
                                         {"profile", 0, 0, 'p'}, {"out", 1, 0, 'o'},
                                         {"kernels", 1, 0, 'k'}, {"threads", 1, 0, 't'},
                                         {"seconds", 1, 0, 'S'}, {"set", 1, 0, 's'},
+                                        {"widths", 1, 0, 'w'},
                                         {"help", 0, 0, 'h'},    {0}};
   optind = 1;
   double x;
@@ -277,6 +287,7 @@ static int args_parse(int argc, char **argv, BenchArgs *a, Err *e) {
       case 'p': a->profile = true; break;
       case 'o': a->out = optarg; break;
       case 'k': a->kernels = optarg; break;
+      case 'w': a->widths = optarg; break;
       case 't':
         if (number(optarg, 1, &x) || x != floor(x) || x > 1024)
           return fail(e, E_USAGE, "bench: --threads %s: expected a number from 1 to 1024", optarg);
