@@ -31,17 +31,6 @@ static const Shape SHAPES[] = {
 // Where --profile looks: a small, a middle and a large model.
 static const Shape PROFILED[] = {{32, 2, 2, 256, 8, 0}, {128, 4, 4, 256, 8, 0}, {512, 8, 8, 256, 2, 0}};
 
-// Megabytes this process holds now: a model's memory is taken and touched whole at its start, so now is also its peak.
-static double resident_mb(void) {
-  double kb = 0;
-  char line[128];
-  FILE *f = fopen("/proc/self/status", "r");
-  while (f && fgets(line, sizeof line, f))
-    if (sscanf(line, "VmRSS: %lf kB", &kb) == 1) break;
-  if (f) fclose(f);
-  return kb * 1024 / 1e6;
-}
-
 int bench_step_time(const Config *cfg, double seconds, StepTime *out, Err *e) {
   enum { MAX_STEPS = 20000, MAX_PEAKS = 1000, WARM_UP = 1, LEAST = 1 };
   static const double PEAK_EVERY = 0.03;  // seconds
@@ -70,8 +59,11 @@ int bench_step_time(const Config *cfg, double seconds, StepTime *out, Err *e) {
   }
   if (tokens && ms) {
     const double middle = bench_median(ms, n);  // and sorted
-    *out = (StepTime){
-        .median = middle, .min = ms[0], .peak = bench_median(peaks, n_peaks), .rss_mb = resident_mb(), .steps = n};
+    *out = (StepTime){.median = middle,
+                      .min = ms[0],
+                      .peak = bench_median(peaks, n_peaks),
+                      .rss_mb = 1e-6 * (double)mem_resident(),  // also the peak: a model's memory is touched at its start
+                      .steps = n};
     e->code = OK;
   }
   free(ms);

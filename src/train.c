@@ -18,6 +18,7 @@ enum {
   CURVE_POINTS = 200,  // of the training loss, each a mean over 0.5 % of the run
   FINAL_POINTS = 4,    // points whose mean is the record's training loss: the last 2 % of the run
   EVAL_BATCH = 16,     // windows handed to the model at once
+  THREAD_BYTES = 1 << 20,  // of each thread but the first: its stack and the blocks of its products, as measured
 };
 static const double MAX_LOST = 60;        // seconds of work that a kill may cost
 static const double DIVERGED_RISE = 1.0;  // nats above the best held-out loss so far
@@ -137,12 +138,19 @@ static int begin(Run *r, Err *e) {
   config_run_id(cfg, corpus->hash, rec->id);
   train_provenance(rec);
 
+  const size_t before = mem_resident();  // the program and the corpus, which has been read once
   if (dir_make(r->dir, e) || model_new(&r->model, cfg, true, e)) return e->code;
   r->rows = mem_new((size_t)(cfg->batch_tokens / T) * (T + 1), "batch", e);
   if (!r->rows) return e->code;
   out_clear(r->dir);
   memcpy(r->p.run_id, rec->id, sizeof r->p.run_id);
-  if (checkpoint_exists(r->dir, "checkpoint.bin")) {
+  const bool resumed = checkpoint_exists(r->dir, "checkpoint.bin");
+  if (r->kind == PROGRESS_LINES)
+    fprintf(stderr, "memory: %.1f MB, %.1f of them the model and its optimiser\n",
+            1e-6 * (double)(before + r->model.bytes + (size_t)(r->model.threads - 1) * THREAD_BYTES +
+                            (resumed ? 3 * r->model.n_params * sizeof(float) : 0)),
+            1e-6 * (double)r->model.bytes);
+  if (resumed) {
     Err why;
     const int code = checkpoint_read(r->dir, "checkpoint.bin", rec->id, &r->model, true, &r->p, &why);
     if (code && code != E_RECORD) return *e = why, code;  // it may be good: not to be written over

@@ -42,6 +42,16 @@ void mem_none(const char *what) {
   _exit(E_MEMORY);  // perhaps one thread of many
 }
 
+size_t mem_resident(void) {
+  size_t kb = 0;
+  char line[128];
+  FILE *f = fopen("/proc/self/status", "r");
+  while (f && fgets(line, sizeof line, f))
+    if (sscanf(line, "VmRSS: %zu kB", &kb) == 1) break;
+  if (f) fclose(f);
+  return kb * 1024;
+}
+
 // ---- Files ----------------------------------------------------------------------------------------
 
 // Of a call that failed with this errno.

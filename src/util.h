@@ -32,6 +32,8 @@ int fail(Err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3
 
 // Zeroed, 64-byte aligned; NULL (and e set to E_MEMORY, saying what for) when there is none. Free with free().
 void *mem_new(size_t bytes, const char *what, Err *e);
+// Bytes of this process in memory now (its resident size); 0 where the system does not tell.
+size_t mem_resident(void);
 
 // For small scratch deep inside a sum that has no way to say no: one line on stderr, exit code 7. Nothing on the disk is
 // harmed: files appear whole or not at all.

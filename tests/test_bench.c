@@ -1,10 +1,68 @@
-// test_bench.c: the bench of matrix products refuses figures for a wrong kernel, however little is wrong.
+// test_bench.c: the bench of matrix products refuses figures for a wrong kernel, however little is wrong; the memory that
+// training announces is the memory that it takes. Environment: ISOFLOP, the program.
+#include "corpus.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "bench_gemm.h"
+
+extern char **environ;
+
+// The run's whole resident size, program and corpus included, at its peak and as announced: within 5 %. The peak that the
+// system tells of a process begins with that of the one that started it, so this test comes first, while this one is
+// smaller than any run.
+static void announced_memory_is_taken(void **state) {
+  (void)state;
+  static const char *shapes[][7] = {
+      {"d_model=16", "n_layers=1", "n_heads=2", "seq_len=64", "batch_tokens=64", "threads=1", "precision=fp32"},
+      {"d_model=96", "n_layers=2", "n_heads=3", "seq_len=64", "batch_tokens=128", "threads=2", "precision=fp32"},
+      {"d_model=128", "n_layers=2", "n_heads=4", "seq_len=64", "batch_tokens=256", "threads=1", "precision=bf16"}};
+  char dir[] = "/tmp/test_bench.XXXXXX", corpus[64], set[80], err[64], run[64], line[256] = "";
+  const char *program = getenv("ISOFLOP") ? getenv("ISOFLOP") : "build/isoflop";
+  assert_non_null(mkdtemp(dir));
+  snprintf(corpus, sizeof corpus, "%s/c.tok", dir);
+  snprintf(set, sizeof set, "corpus=%s", corpus);
+  snprintf(err, sizeof err, "%s/err", dir);
+  Err e;
+  assert_int_equal(synth_build(corpus, 300000, 30000, &e), OK);
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    snprintf(run, sizeof run, "%s/%zu", dir, i);
+    const char *args[40] = {program, "train", "--out", run, "--set", set, "--set", "eval_tokens=2048"};
+    int n = 8;
+    for (int k = 0; k < 7; k++) args[n++] = "--set", args[n++] = shapes[i][k];
+    char tokens[32];
+    snprintf(tokens, sizeof tokens, "tokens=%d", 20 * atoi(strchr(shapes[i][4], '=') + 1));
+    args[n++] = "--set", args[n++] = tokens;
+    posix_spawn_file_actions_t to_file;
+    posix_spawn_file_actions_init(&to_file);
+    posix_spawn_file_actions_addopen(&to_file, 2, err, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    pid_t pid;
+    assert_int_equal(posix_spawn(&pid, program, &to_file, NULL, (char **)args, environ), 0);
+    posix_spawn_file_actions_destroy(&to_file);
+    int status;
+    struct rusage used;
+    assert_int_equal(wait4(pid, &status, 0, &used), pid);
+    assert_int_equal(status, 0);
+    FILE *f = fopen(err, "r");
+    double announced = 0;
+    while (f && fgets(line, sizeof line, f) && sscanf(line, "memory: %lf MB", &announced) != 1) continue;
+    fclose(f);
+    const double peak = 1024e-6 * (double)used.ru_maxrss;
+    if (!(fabs(peak / announced - 1) < 0.05)) fail_msg("%s: announced %.1f MB, peak %.1f", run, announced, peak);
+  }
+  snprintf(line, sizeof line, "rm -r %s", dir);
+  assert_int_equal(system(line), 0);
+}
 
 static void right(Mat c, Mat a, Mat b, int accumulate) { gemm_ref(c, NULL, a, b, accumulate); }
 static void reads_c(Mat c, Mat a, Mat b, int accumulate) {
@@ -76,7 +134,8 @@ static void median_of_odd_and_even(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(figures_only_for_right_kernels),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(announced_memory_is_taken),
+                                     cmocka_unit_test(figures_only_for_right_kernels),
                                      cmocka_unit_test(rungs_of_this_machine_are_right),
                                      cmocka_unit_test(median_of_odd_and_even)};
   return kernels_init(NULL) || cmocka_run_group_tests(tests, NULL, NULL);
