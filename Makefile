@@ -60,7 +60,9 @@ sweep: $B/isoflop corpus  ## the default study on CORPUS=english|code|synthetic|
 	$B/isoflop sweep --config configs/sweep.ini --set corpus=$(CORPUS) --out $(OUT)
 	@$(MAKE) --no-print-directory report
 study: $B/isoflop corpus-english corpus-code  ## the whole study: 700 runs, every figure and table, STUDY/report.html (1.5 hours)
-	$B/isoflop sweep --config configs/study.ini --out $(STUDY)
+	$B/isoflop tune --config configs/tune.ini --out $(STUDY)/tune
+	$B/isoflop sweep --config configs/study.ini --config $(STUDY)/tune/recipe.ini --out $(STUDY)
+	$B/isoflop verdict $(STUDY)
 	$B/isoflop report $(STUDY)
 report: $B/isoflop  ## fits and figures again from the runs that OUT has
 	$B/isoflop report $(OUT)

@@ -5,6 +5,7 @@
 #include "sweep.h"
 #include "record.h"
 #include "train.h"
+#include "verdict.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -67,7 +68,7 @@ typedef struct Worker {
 } Worker;
 
 typedef struct Sweep {
-  const Study *study;
+  Study study;
   Plan *plan;
   const char *dir;
   int n_workers, next, done, total;  // next cell to start; runs with a record, of all
@@ -181,9 +182,9 @@ static int record_failure(const Sweep *s, const Cell *c, const char *reason, dou
   memcpy(r->id, c->id, sizeof r->id);
   snprintf(r->reason, sizeof r->reason, "%s", reason);
   snprintf(r->corpus_name, sizeof r->corpus_name, "%.63s", c->cfg.corpus);
-  for (int i = 0; i < s->study->n; i++)
+  for (int i = 0; i < s->study.n; i++)
     if (c->parts >> i & 1)
-      snprintf(r->corpus_hash, sizeof r->corpus_hash, "%016llx", (unsigned long long)s->study->part[i].corpus_hash);
+      snprintf(r->corpus_hash, sizeof r->corpus_hash, "%016llx", (unsigned long long)s->study.part[i].corpus_hash);
   train_provenance(r);
   char path[1024];
   run_path(s, c, "/run.ini", path);
@@ -345,7 +346,7 @@ static int sweep_prepare(Sweep *s, Err *e) {
   const bool first = s->total == 0;
   plan_free(p);
   if (records_load(s->dir, &done, e)) return e->code;
-  plan_make(p, s->study, &done, e);
+  verdict_plan(p, s->dir, &s->study, &done, e);
   records_free(&done);
   if (e->code) return e->code;
   int left = 0;
@@ -409,7 +410,7 @@ int sweep_run(const Study *study, const char *dir, int workers, Err *e) {
   *e = (Err){0};
   stop_signal = n_signals = 0;
   Plan plan = {0};
-  Sweep s = {.study = study, .plan = &plan, .dir = dir, .n_workers = workers, .live = isatty(STDOUT_FILENO),
+  Sweep s = {.study = *study, .plan = &plan, .dir = dir, .n_workers = workers, .live = isatty(STDOUT_FILENO),
              .began = now_seconds()};
   s.workers = mem_new((size_t)workers * sizeof *s.workers, "sweep", e);
   struct pollfd *polls = mem_new((size_t)workers * sizeof *polls, "sweep", e);

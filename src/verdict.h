@@ -2,7 +2,7 @@
 #ifndef ISOFLOP_VERDICT_H
 #define ISOFLOP_VERDICT_H
 #include "fit.h"
-#include "study.h"
+#include "plan.h"
 
 // What was said before either model of the pair was trained. [0] is the recommended size, [1] the one 4x larger.
 typedef struct Forecast {
@@ -26,6 +26,10 @@ int verdict_pairs(const char *dir, Study *s, Err *e);
 int verdict_forecast(Forecast *f, const Study *s, int part, const Records *all, Err *e);
 // The same from fits of those records.
 int forecast_make(Forecast *f, const StudyFit *s, const Config *part, Err *e);
+
+// plan_make of a study folder: reads the forecasts that it holds, and writes one that is due. As plan_make and
+// verdict_forecast; E_IO.
+int verdict_plan(Plan *p, const char *dir, Study *s, const Records *done, Err *e);
 
 // Forecast against measured of every verdict's part, on the terminal and in DIR/verdict.csv; parts whose pair has not
 // been trained are named and left out. E_RECORD when that is all of them.

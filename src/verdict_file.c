@@ -86,3 +86,13 @@ int verdict_pairs(const char *dir, Study *s, Err *e) {
   }
   return OK;
 }
+
+int verdict_plan(Plan *p, const char *dir, Study *s, const Records *done, Err *e) {
+  for (;;) {
+    if (verdict_pairs(dir, s, e) || plan_make(p, s, done, e) || p->due < 0) return e->code;
+    const int part = p->due;
+    Forecast f;
+    plan_free(p);
+    if (verdict_forecast(&f, s, part, done, e) || forecast_write(dir, s->part[part].name, &f, e)) return e->code;
+  }
+}

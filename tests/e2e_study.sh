@@ -1,0 +1,62 @@
+#!/bin/sh
+# A study of several parts, end to end at toy size: stages that wait for records, a forecast before its pair, the same
+# bytes after a kill. Speaks TAP. Environment: ISOFLOP (default build/isoflop).
+set -u
+ISOFLOP=${ISOFLOP:-$PWD/build/isoflop}
+T=$(mktemp -d) && trap 'rm -rf "$T"' EXIT
+n=0
+ok() {  # ok NAME COMMAND...: passes if the command does
+  n=$((n + 1)); name=$1; shift
+  if "$@" >"$T/why" 2>&1; then echo "ok $n - $name"; else echo "not ok $n - $name"; sed 's/^/# /' "$T/why"; fi
+}
+cat >"$T/study.ini" <<'END'
+[study]
+budgets = 2e8, 4e8, 8e8, 1.6e9
+sizes_per_budget = 5
+params_range = 4000, 40000
+[model]
+seq_len = 32
+[eval]
+eval_tokens = 2048
+eval_points = 2
+[part isoflop]
+recentre = 2
+span = 3
+[part horizons]
+kind = horizons
+sizes_per_budget = 3
+tokens_per_param = 0.3, 5
+horizons = 3
+[part rates]
+budgets = 4e8
+sizes_per_budget = 2
+vary = lr_scale 0.5 2
+[part verdict]
+kind = verdict
+budgets = 1.28e10
+END
+sweep() { "$ISOFLOP" sweep --config "$T/study.ini" "$@"; }
+runs() { awk -F, 'NR > 1' "$1/runs.csv" | wc -l; }
+results() { cut -d, -f 1-19,21- "$1/runs.csv"; }  # all but seconds
+same() { results "$1" >"$T/a" && results "$2" >"$T/b" && [ -s "$T/a" ] && diff "$T/a" "$T/b"; }
+of_budget() { awk -F, -v b="$2" 'NR > 1 && $4 == b' "$1/runs.csv" | wc -l; }
+earlier() {  # earlier FILE FILE...: is the first older than all others?
+  first=$1; shift
+  for f; do [ "$first" -ot "$f" ] || { echo "$first is not older than $f"; return 1; }; done
+}
+pair() { "$ISOFLOP" verdict "$1" >/dev/null && awk -F, 'NR > 1 && $4 == 1.28e10 { print $1 }' "$1/runs.csv"; }
+
+ok "a study of four parts" sweep --out "$T/one" --workers 2
+ok "33 runs and the pair: sizes, horizons, rates" [ "$(runs "$T/one")" -eq 35 ]
+ok "two of them are the verdict's" [ "$(of_budget "$T/one" 12800000000)" -eq 2 ]
+ok "their forecast was written before they were run" eval 'for id in $(pair "$T/one"); do
+  earlier "$T/one/forecast-verdict.ini" "$T/one/runs/$id/cell.ini" || exit 1; done'
+ok "the finished study trains nothing" eval 'sweep --out "$T/one" >"$T/again" && ! grep "to go on" "$T/again"'
+ok "killed in the middle" eval 'sweep --out "$T/two" --workers 2 >"$T/log" & pid=$!
+  while [ "$(ls "$T/two/runs" 2>/dev/null | wc -l)" -lt 12 ]; do sleep 0.05; done; kill -9 $pid; wait $pid; [ $? -eq 137 ] &&
+  flock -w 60 "$T/two/lock" true'  # its runs save themselves first
+ok "and gone on with, by one worker" sweep --out "$T/two" --workers 1
+ok "the same runs to the byte" same "$T/one" "$T/two"
+ok "the same forecast to the byte" cmp "$T/one/forecast-verdict.ini" "$T/two/forecast-verdict.ini"
+ok "the laws are those of two parts" eval '"$ISOFLOP" fit --selftest 0 "$T/one" | grep -E "(29|28) of (29|28) runs used"'
+echo "1..$n"
