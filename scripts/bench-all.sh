@@ -22,11 +22,12 @@ stage() {
     torch1) run torch-1.csv scripts/bench-torch.py --isoflop "$B/isoflop" --csv ;;
     torch2) run torch-2.csv scripts/bench-torch.py --isoflop "$B/isoflop" --csv --threads 2 ;;
     bf16) run torch-bf16.csv scripts/bench-torch.py --isoflop "$B/isoflop" --csv --precision bf16 ;;
+    llmc) run llmc.csv env ISOFLOP="$B/isoflop" scripts/bench-llmc.sh "${LLMC:?the folder of a checkout of llm.c}" ;;
     peers1) run peers-1.csv scripts/bench-gemm-peers.sh --full --csv --threads 1 --kernels $peers ;;
     peers2) run peers-2.csv scripts/bench-gemm-peers.sh --full --csv --threads 2 --kernels $peers ;;
     avx2) run peers-avx2.csv env KERNELS=avx2 scripts/bench-gemm-peers.sh --full --csv --threads 1 \
       --kernels avx2,openblas,blis,onednn,libxsmm ;;
-    *) echo "bench-all: unknown stage $1: ladder step profile torch1 torch2 bf16 peers1 peers2 avx2" >&2; exit 2 ;;
+    *) echo "bench-all: unknown stage $1: ladder step profile torch1 torch2 bf16 llmc peers1 peers2 avx2" >&2; exit 2 ;;
   esac
 }
 [ $# -gt 0 ] || set -- ladder step profile torch1 peers1 torch2 peers2
