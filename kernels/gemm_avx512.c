@@ -16,21 +16,23 @@
 
 enum { MR = 14, MR_NARROW = 28, AHEAD = 16, LAST = 4 };
 
+// The tile of C: its first 16 columns, and the next 16 or 8.
+typedef struct Acc {
+  __m512 first[MR_NARROW], second[MR];
+  __m256 half[MR];
+} Acc;
+
 // Rows lo .. hi - 1 of one step of k. `cols`: 16, 24 or 32 of the tile's columns are computed; the second vector of 24
 // has half the width, which costs half on cores with 256-bit units (Zen 4).
-INLINE void step(int lo, int hi, int cols, __mmask16 mask, __m512 t[MR_NARROW][2], const Rows *r, const float *b) {
+INLINE void step(int lo, int hi, int cols, __mmask16 mask, Acc *t, const Rows *r, const float *b) {
   const __m512 b0 = cols > 16 ? _mm512_loadu_ps(b) : _mm512_maskz_loadu_ps(mask, b);
-  const __m512 b1 = cols > 24   ? _mm512_maskz_loadu_ps(mask, b + 16)
-                    : cols > 16 ? _mm512_castps256_ps512(_mm256_maskz_loadu_ps((__mmask8)mask, b + 16))
-                                : b0;
+  const __m512 b1 = cols > 24 ? _mm512_maskz_loadu_ps(mask, b + 16) : b0;
+  const __m256 half = cols == 24 ? _mm256_maskz_loadu_ps((__mmask8)mask, b + 16) : _mm256_setzero_ps();
   UNROLL for (int i = lo; i < hi; i++) {
     const __m512 ai = _mm512_set1_ps(*(const float *)rows_at(r, i));
-    t[i][0] = _mm512_fmadd_ps(ai, b0, t[i][0]);
-    if (cols > 24)
-      t[i][1] = _mm512_fmadd_ps(ai, b1, t[i][1]);
-    else if (cols > 16)
-      t[i][1] = _mm512_castps256_ps512(_mm256_fmadd_ps(_mm512_castps512_ps256(ai), _mm512_castps512_ps256(b1),
-                                                       _mm512_castps512_ps256(t[i][1])));
+    t->first[i] = _mm512_fmadd_ps(ai, b0, t->first[i]);
+    if (cols > 24) t->second[i] = _mm512_fmadd_ps(ai, b1, t->second[i]);
+    else if (cols > 16) t->half[i] = _mm256_fmadd_ps(_mm512_castps512_ps256(ai), half, t->half[i]);
   }
 }
 
@@ -40,16 +42,20 @@ INLINE void tile(int m, int cols, int n, int k, const float *a, ptrdiff_t a_rs, 
                  ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
   const __mmask16 mask = (__mmask16)((1u << (cols > 16 ? n - 16 : n)) - 1);
   const int groups = cols > 16 ? (m + 4) / 5 : (m + 9) / 10;
-  __m512 t[MR_NARROW][2];
+  Acc t;
   float *ci = c;
   if (accumulate) {
     UNROLL for (int i = 0; i < m; i++, ci = row_next(ci, ldc)) {
-      t[i][0] = cols > 16 ? _mm512_loadu_ps(ci) : _mm512_maskz_loadu_ps(mask, ci);
-      if (cols > 24) t[i][1] = _mm512_maskz_loadu_ps(mask, ci + 16);
-      else if (cols > 16) t[i][1] = _mm512_castps256_ps512(_mm256_maskz_loadu_ps((__mmask8)mask, ci + 16));
+      t.first[i] = cols > 16 ? _mm512_loadu_ps(ci) : _mm512_maskz_loadu_ps(mask, ci);
+      if (cols > 24) t.second[i] = _mm512_maskz_loadu_ps(mask, ci + 16);
+      else if (cols > 16) t.half[i] = _mm256_maskz_loadu_ps((__mmask8)mask, ci + 16);
     }
   } else {
-    UNROLL for (int i = 0; i < m; i++) t[i][0] = t[i][1] = _mm512_setzero_ps();
+    UNROLL for (int i = 0; i < m; i++) {
+      t.first[i] = _mm512_setzero_ps();
+      if (cols > 24) t.second[i] = _mm512_setzero_ps();
+      else if (cols > 16) t.half[i] = _mm256_setzero_ps();
+    }
   }
   Rows r = rows_new(m, a, a_rs);
   prefetch_c(m, n, k, c, ldc, accumulate);
@@ -58,7 +64,7 @@ INLINE void tile(int m, int cols, int n, int k, const float *a, ptrdiff_t a_rs, 
       _mm_prefetch((const char *)(b + AHEAD * ldb), _MM_HINT_T0);
       _mm_prefetch((const char *)(b + AHEAD * ldb + 16), _MM_HINT_T0);
     }
-    step(0, m, cols, mask, t, &r, b);
+    step(0, m, cols, mask, &t, &r, b);
     rows_next(&r, m, a_cs);
   }
   ci = c;
@@ -67,21 +73,21 @@ INLINE void tile(int m, int cols, int n, int k, const float *a, ptrdiff_t a_rs, 
     const float *bk = b;
     Rows rk = r;
     for (int kk = 0; kk < k; kk++, bk += ldb) {
-      step(lo, hi, cols, mask, t, &rk, bk);
+      step(lo, hi, cols, mask, &t, &rk, bk);
       rows_next(&rk, m, a_cs);
     }
     if (n == cols) {  // plain stores cost less than masked ones
       UNROLL for (int i = lo; i < hi; i++, ci = row_next(ci, ldc)) {
-        _mm512_storeu_ps(ci, t[i][0]);
-        if (cols > 24) _mm512_storeu_ps(ci + 16, t[i][1]);
-        else if (cols > 16) _mm256_storeu_ps(ci + 16, _mm512_castps512_ps256(t[i][1]));
+        _mm512_storeu_ps(ci, t.first[i]);
+        if (cols > 24) _mm512_storeu_ps(ci + 16, t.second[i]);
+        else if (cols > 16) _mm256_storeu_ps(ci + 16, t.half[i]);
       }
     } else {
       UNROLL for (int i = lo; i < hi; i++, ci = row_next(ci, ldc)) {
-        if (cols > 16) _mm512_storeu_ps(ci, t[i][0]);
-        else _mm512_mask_storeu_ps(ci, mask, t[i][0]);
-        if (cols > 24) _mm512_mask_storeu_ps(ci + 16, mask, t[i][1]);
-        else if (cols > 16) _mm256_mask_storeu_ps(ci + 16, (__mmask8)mask, _mm512_castps512_ps256(t[i][1]));
+        if (cols > 16) _mm512_storeu_ps(ci, t.first[i]);
+        else _mm512_mask_storeu_ps(ci, mask, t.first[i]);
+        if (cols > 24) _mm512_mask_storeu_ps(ci + 16, mask, t.second[i]);
+        else if (cols > 16) _mm256_mask_storeu_ps(ci + 16, (__mmask8)mask, t.half[i]);
       }
     }
   }
