@@ -240,7 +240,7 @@ int fit_study(const char *dir, int draws, FILE *summary, Err *e) {
   Records rs;
   StudyFit s;
   if (study_open(dir, &rs, &s, e)) return e->code;
-  if (!selftest_run(&s.selftest, &s.a[0], draws, e) && !study_write(&s, dir, e) && summary) study_print(&s, summary);
+  if (!selftest_run(&s.selftest, &s.a[0], NULL, draws, e) && !study_write(&s, dir, e) && summary) study_print(&s, summary);
   study_free(&s);
   records_free(&rs);
   return e->code;

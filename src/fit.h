@@ -45,6 +45,7 @@ typedef struct Points {
 bool point_same_cell(const Point *p, const Point *q);  // do they differ by seed alone?
 Point point_of(const Record *r, const Convention *cv);  // by itself, of no budget
 int points_make(Points *ps, const Records *rs, const Convention *cv, Err *e);
+void points_seed_noise(Points *ps);  // seed_sd and seed_cells, from the losses as they are
 void points_free(Points *ps);
 
 // ---- Intervals (fit_bootstrap.c) ------------------------------------------------------------------
@@ -278,6 +279,7 @@ typedef struct SelfTestRow {
   bool relative;      // errors are ln(estimate / truth), else estimate - truth
   int draws;          // that gave an estimate and an interval
   Interval bias;      // mean error; 10th and 90th percentile of the errors
+  double width;       // of the 10-90 % intervals, mean
   Interval coverage;  // share of the 10-90 % intervals that hold the truth; Wilson's 80 % interval of that share
 } SelfTestRow;
 typedef struct SelfTest {
@@ -287,8 +289,13 @@ typedef struct SelfTest {
   int rows;
   SelfTestRow row[SELFTEST_ROWS];
 } SelfTest;
-// Draws 0..SELFTEST_MAX studies; 0, or an analysis without a surface, gives none. E_MEMORY.
-int selftest_run(SelfTest *t, const Analysis *a, int draws, Err *e);
+// In nats: of a run; shared by the runs of a cell.
+typedef struct Noise {
+  double run, cell;
+} Noise;
+// Draws 0..SELFTEST_MAX studies; 0, or an analysis without a surface, gives none. `noise` NULL: the study's own, as its
+// residuals tell. E_MEMORY.
+int selftest_run(SelfTest *t, const Analysis *a, const Noise *noise, int draws, Err *e);
 // Do the runs scatter about the surface by half as much again as the noise, or more?
 bool selftest_misfit(const SelfTest *t);
 const SelfTestRow *selftest_row(const SelfTest *t, const char *approach, const char *quantity);  // NULL: no such row

@@ -5,9 +5,12 @@
 // for all of it 10th and 90th percentiles. The invariant: a vertex that the sampled sizes do not bracket never enters a
 // law.
 //
-// Bootstrap: the sizes of a budget are chosen, not sampled, so they stay, and the runs' residuals are resampled with
-// replacement within each budget (Efron & Tibshirani 1993, section 9.4). Drawing the runs themselves makes intervals of
-// `a` 1.6 times too wide at seven runs a budget, since it now and then draws one side of a valley only.
+// Bootstrap: the sizes of a budget are chosen, not sampled, so they stay, and residuals are resampled with replacement
+// within each budget (Efron & Tibshirani 1993, section 9.4). Drawing the runs themselves makes intervals of `a` 1.6 times
+// too wide at seven runs a budget, since it now and then draws one side of a valley only. What is drawn is the residual
+// of a size, the mean over its seeds: sizes differ by more than their runs do (depth, heads, the rule), and seeds do not
+// average that away; residuals drawn run by run take six seeds for six sizes. A budget has few sizes, so its own
+// intervals are widened to those of Student's t; the laws, over all budgets, are not.
 //
 // The vertex is biased when alpha != beta, more on wide grids (the valley is not a parabola): the cubic term's t-value
 // shows it.
@@ -143,20 +146,41 @@ static void valley_fit(Valley *v, const Sample *s, const Points *ps) {
   v->loss.value = parabola_at(&v->q, at);
 }
 
-// One resample of a valley: at the same sizes, the parabola plus residuals drawn by run.
-static void valley_resample(Sample *out, const Valley *v, const Sample *s, double scale, int resample, int stratum) {
-  int pick[MAX_VALLEY_RUNS];
-  bootstrap_draw(resample, stratum, s->n, pick);
-  *out = *s;
-  for (int j = 0; j < s->n; j++)
-    out->y[j] = parabola_at(&v->q, s->x[j]) + scale * (s->y[pick[j]] - parabola_at(&v->q, s->x[pick[j]]));
-}
+// The residual of each size: mean over its m runs, and as one run of that size would have it, times root m.
+typedef struct Residuals {
+  int n, m[MAX_VALLEY_RUNS], cell[MAX_VALLEY_RUNS];  // sizes; runs of each; size of each run
+  double unit[MAX_VALLEY_RUNS];
+} Residuals;
 
 // Three coefficients have taken their share of the residuals: n / (n - 3) gives it back. Where runs that differ by seed
 // alone scatter more than the residuals do (few sizes, a lucky draw), that scatter is the noise.
-static double residual_scale(const Valley *v, const Points *ps) {
-  double sd = ps->seed_cells >= 3 ? fmax(v->sd, ps->seed_sd) : v->sd, rms = sqrt(v->q.rss / v->runs);
-  return rms > 0 ? sd / rms : 1;
+static void residuals_make(Residuals *u, const Valley *v, const Sample *s, const Points *ps) {
+  double squares = 0;
+  u->n = 0;
+  for (int j = 0; j < s->n; j++) {
+    if (!j || s->x[j] != s->x[j - 1]) u->m[u->n] = 0, u->unit[u->n++] = 0;
+    u->cell[j] = u->n - 1;
+    u->m[u->n - 1]++, u->unit[u->n - 1] += s->y[j] - parabola_at(&v->q, s->x[j]);
+  }
+  for (int i = 0; i < u->n; i++) u->unit[i] /= sqrt(u->m[i]), squares += u->unit[i] * u->unit[i];
+  const double rms = sqrt(squares / u->n), own = sqrt(squares / (u->n - 3));
+  const double sd = ps->seed_cells >= 3 ? fmax(own, ps->seed_sd) : own;
+  for (int i = 0; i < u->n && rms > 0; i++) u->unit[i] *= sd / rms;
+}
+
+// One resample of a valley: at the same sizes, the parabola plus residuals drawn by size.
+static void valley_resample(Sample *out, const Valley *v, const Sample *s, const Residuals *u, int resample, int stratum) {
+  int pick[MAX_VALLEY_RUNS];
+  bootstrap_draw(resample, stratum, u->n, pick);
+  *out = *s;
+  for (int j = 0; j < s->n; j++)
+    out->y[j] = parabola_at(&v->q, s->x[j]) + u->unit[pick[u->cell[j]]] / sqrt(u->m[u->cell[j]]);
+}
+
+// How much farther out the 90th percentile of Student's t lies than that of the normal distribution (Cornish & Fisher).
+static double student(int freedom) {
+  const double z = 1.2815515655446004, z2 = z * z, f = freedom;
+  return 1 + (z2 + 1) / (4 * f) + (5 * z2 * z2 + 16 * z2 + 3) / (96 * f * f);
 }
 
 // Laws through the vertices of v[], as values (r < 0) or as resample r of the draws.
@@ -168,8 +192,10 @@ static bool laws_fit(IsoFit *f, int r, const double *log_n, const double *log_d)
   return law_fit(&f->n_law, r, m, c, n) && law_fit(&f->d_law, r, m, c, d);
 }
 
-static void iso_bootstrap(IsoFit *f, const Sample *samples, const Points *ps, int resamples,
+static void iso_bootstrap(IsoFit *f, const Sample *samples, Residuals *residuals, const Points *ps, int resamples,
                           double (*draws)[3][RESAMPLES]) {
+  for (int i = 0; i < f->n; i++)
+    if (f->v[i].flag != VALLEY_FEW) residuals_make(&residuals[i], &f->v[i], &samples[i], ps);
   for (int r = 0; r < resamples; r++) {
     double log_n[MAX_VALLEYS], log_d[MAX_VALLEYS];
     for (int i = 0; i < f->n; i++) {
@@ -178,7 +204,7 @@ static void iso_bootstrap(IsoFit *f, const Sample *samples, const Points *ps, in
       Sample s;
       log_n[i] = log_d[i] = draws[i][0][r] = draws[i][1][r] = draws[i][2][r] = NAN;
       if (v->flag == VALLEY_FEW || v->flag == VALLEY_FLAT) continue;
-      valley_resample(&s, v, &samples[i], residual_scale(v, ps), r, i);
+      valley_resample(&s, v, &samples[i], &residuals[i], r, i);
       if (!parabola_fit(&q, s.n, s.x, s.y) || !(q.c[2] > 0) || !tokens_fit(&tokens, ps, v)) continue;
       draws[i][0][r] = vertex(&q);
       draws[i][1][r] = parabola_at(&tokens, vertex(&q));
@@ -193,6 +219,10 @@ static void iso_bootstrap(IsoFit *f, const Sample *samples, const Points *ps, in
   for (int i = 0; i < f->n; i++) {
     Valley *v = &f->v[i];
     double t[RESAMPLES];
+    if (v->flag == VALLEY_FEW || v->flag == VALLEY_FLAT) continue;
+    const double at[] = {log(v->n_opt.value), log(v->d_opt.value), v->loss.value}, wider = student(v->sizes - 3);
+    for (int k = 0; k < 3; k++)
+      for (int r = 0; r < resamples; r++) draws[i][k][r] = at[k] + wider * (draws[i][k][r] - at[k]);
     for (int r = 0; r < resamples; r++) t[r] = exp(draws[i][1][r] - draws[i][0][r]);
     v->ratio = bootstrap_interval(v->ratio.value, t, resamples);
     for (int r = 0; r < resamples; r++) t[r] = exp(draws[i][0][r]);
@@ -211,8 +241,9 @@ int iso_fit(IsoFit *f, const Points *ps, const Convention *cv, int resamples, Er
   law_clear(&f->n_law), law_clear(&f->d_law);
   double log_n[MAX_VALLEYS], log_d[MAX_VALLEYS];
   Sample *samples = mem_new(sizeof(Sample) * (size_t)(f->n + 1), "samples of the parabolas", e);
+  Residuals *residuals = mem_new(sizeof *residuals * (size_t)(f->n + 1), "residuals of the parabolas", e);
   double(*draws)[3][RESAMPLES] = mem_new(sizeof *draws * (size_t)(f->n + 1), "resamples of the parabolas", e);
-  if (!samples || !draws) goto done;
+  if (!samples || !residuals || !draws) goto done;
   for (int i = 0, at = 0; i < f->n; i++) {
     Valley *v = &f->v[i];
     *v = (Valley){.budget = ps->budget[i], .C = ps->budget[i]};
@@ -230,10 +261,11 @@ int iso_fit(IsoFit *f, const Points *ps, const Convention *cv, int resamples, Er
     log_d[i] = v->flag == VALLEY_OK ? log(v->d_opt.value) : NAN;
   }
   f->law = laws_fit(f, -1, log_n, log_d);
-  iso_bootstrap(f, samples, ps, resamples, draws);
+  iso_bootstrap(f, samples, residuals, ps, resamples, draws);
   e->code = OK;
 done:
   free(samples);
+  free(residuals);
   free(draws);
   return e->code;
 }

@@ -53,9 +53,10 @@ bool point_same_cell(const Point *p, const Point *q) {
 }
 
 // Pooled variance: sum of squares over sum of (n - 1).
-static void points_seed_noise(Points *ps) {
+void points_seed_noise(Points *ps) {
   double squares = 0;
   int freedom = 0;
+  ps->seed_cells = 0;
   for (int i = 0, j; i < ps->n; i = j) {
     double mean = 0, m2 = 0;
     int n = 0;

@@ -100,6 +100,7 @@ static void losses_draw(Points *ps, const SelfTest *t, const Surface *truth, int
            t->cell_sd * rng_normal(cells, (uint64_t)cell);
     if (!(p->L > 0)) p->used = false;
   }
+  points_seed_noise(ps);
 }
 
 // Approach 1 on the study's curves, moved to the drawn losses.
@@ -160,18 +161,21 @@ static void row_judge(SelfTestRow *r, const Interval *estimate, size_t stride, i
     error[i] = r->relative ? log(x.value / r->truth) : x.value - r->truth;
     hits += x.p10 <= r->truth && r->truth <= x.p90;
     sum += error[i];
+    r->width += x.p90 - x.p10;
     r->draws++;
   }
   r->bias = bootstrap_interval(r->draws ? sum / r->draws : NAN, error, draws);
+  r->width /= r->draws;
   r->coverage = share(hits, r->draws);
 }
 
-int selftest_run(SelfTest *t, const Analysis *a, int draws, Err *e) {
+int selftest_run(SelfTest *t, const Analysis *a, const Noise *noise, int draws, Err *e) {
   assert(draws >= 0 && draws <= SELFTEST_MAX);
   *t = (SelfTest){0};
   *e = (Err){0};
   if (!draws || !a->surface.ok || !a->frontier.ok) return OK;
   noise_make(t, a);
+  if (noise) t->run_sd = noise->run, t->cell_sd = noise->cell;
   rows_make(t, a);
   Interval *estimate = mem_new(sizeof *estimate * (size_t)(draws * t->rows), "self-test", e);
   double *error = mem_new(sizeof *error * (size_t)draws, "self-test", e);

@@ -308,17 +308,25 @@ static double condition_at(const Sample *s, const double t[P], bool published) {
   return condition(out);
 }
 
-// How often each used run stands in a resample: drawn with replacement among the runs of its budget. Points are ordered
-// by budget; those of none are a stratum of their own.
-static void resample_weights(double *w, const Points *ps, int resample, int *member, int *pick) {
+// How often each used run stands in a resample: the cells of a budget are drawn with replacement, each with all its
+// seeds, for what the runs of a cell share does not average away among them. Points are ordered by budget; those of none
+// are a stratum of their own. first[], pick[]: room for one number a run each.
+static void resample_weights(double *w, const Points *ps, int resample, int *first, int *pick) {
   int at = 0;  // used runs before this stratum
   for (int i = 0, j; i < ps->n; i = j) {
-    int n = 0;
-    for (j = i; j < ps->n && ps->p[j].budget == ps->p[i].budget; j++)
-      if (ps->p[j].used) member[n] = at + n, w[at + n] = 0, n++;
+    int n = 0, runs = 0;
+    const Point *last = NULL;
+    for (j = i; j < ps->n && ps->p[j].budget == ps->p[i].budget; j++) {
+      if (!ps->p[j].used) continue;
+      if (!last || !point_same_cell(last, &ps->p[j])) first[n++] = at + runs;
+      last = &ps->p[j];
+      w[at + runs++] = 0;
+    }
+    first[n] = at + runs;
     bootstrap_draw(resample, ps->p[i].budget + 1, n, pick);
-    for (int k = 0; k < n; k++) w[member[pick[k]]]++;
-    at += n;
+    for (int k = 0; k < n; k++)
+      for (int r = first[pick[k]]; r < first[pick[k] + 1]; r++) w[r]++;
+    at += runs;
   }
 }
 

@@ -94,7 +94,7 @@ int report_study(const char *dir, int draws, FILE *summary, Err *e) {
   Records rs;
   StudyFit s;
   if (study_open(dir, &rs, &s, e)) return e->code;
-  if (!selftest_run(&s.selftest, &s.a[0], draws, e)) report_fitted(&s, dir, summary, e);
+  if (!selftest_run(&s.selftest, &s.a[0], NULL, draws, e)) report_fitted(&s, dir, summary, e);
   study_free(&s);
   records_free(&rs);
   return e->code;
@@ -107,7 +107,7 @@ int fit_imported(const char *file, const char *dir, int draws, FILE *summary, Er
   if (import_read(file, &rs, &cs, e)) return e->code;
   if (!study_fit(&s, &rs, &cs, e)) {
     s.imported = file;
-    if (!selftest_run(&s.selftest, &s.a[0], draws, e)) report_fitted(&s, dir, summary, e);
+    if (!selftest_run(&s.selftest, &s.a[0], NULL, draws, e)) report_fitted(&s, dir, summary, e);
     study_free(&s);
   }
   records_free(&rs);

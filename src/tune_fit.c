@@ -246,10 +246,10 @@ static void coefs_add(TuneFit *f, Knob k, const Law *law, double (*draws)[RESAMP
       snprintf(q[2].what, sizeof q[2].what, "its power of D/N");
       r->lr_horizon = q[2].now;
     }
-    *at = q[0].now * pow(unit / middle, *power);
-    // Below the smallest model that was measured the rate stays what it is there.
     bool moved = false;
     for (int j = 0; j < law->n; j++) moved |= q[j].moved;
+    if (moved) *at = q[0].now * pow(unit / middle, *power);
+    // Below the smallest model that was measured the rate stays what it is there.
     if (rate && moved) r->lr_max = *at * pow(smallest / unit, *power);
   }
 }
