@@ -77,9 +77,11 @@ check: $(TESTS)  ## the unit tests: under a minute
 	$Qtests/run.sh $B $(notdir $(TESTS))
 test: $B/isoflop $(TESTS) $(FAULTS)  ## all tests; the last line is "N passed, N failed"
 	$Qtests/run.sh $B
-.PHONY: test-corruption test-disk test-memory test-kills
+.PHONY: test-corruption test-disk test-memory test-kills test-random-kills
 test-disk test-memory test-kills: $B/isoflop $(FAULTS)  ## the disk, the memory fails, a SIGKILL comes at each STEPth demand (default: all)
 	STEP=$(or $(STEP),1) ONLY=$(subst kills,kill,$(@:test-%=%)) ISOFLOP=$$PWD/$< sh tests/e2e_faults.sh
+test-random-kills: $B/isoflop  ## training killed KILLS times (default 1000) at random moments and resumed
+	KILLS=$(or $(KILLS),1000) ISOFLOP=$$PWD/$< sh tests/e2e_kills.sh
 test-corruption: $B/tests/test_corruption  ## every STRIDEth bit of each kind of file turned over, every STRIDEth length (default: all)
 	STRIDE=$(or $(STRIDE),1) $<
 # libFuzzer sees the parsers' own objects; the rest is linked as it is.

@@ -12,12 +12,14 @@ typedef struct Header {
   char magic[8];         // "isoflopC"
   uint32_t format, crc;  // crc32 of the header behind this field and of the whole rest
   char run_id[17], pad[3];
-  int32_t step, bin_steps, n_points, moments;
+  int32_t step, bin_steps, n_points, moments, zero;
   uint64_t n_params, bytes;  // floats an array; length of the whole file
   double bin_loss;
 } Header;
 static const char MAGIC[8] = "isoflopC";
 enum { FORMAT = 1 };
+
+_Static_assert(sizeof(Header) == 80, "no hidden padding: its bytes would be anyone's guess, and go to disk");
 
 static size_t crc_from(void) { return offsetof(Header, crc) + sizeof(uint32_t); }
 

@@ -6,6 +6,7 @@
 #include "sweep.h"
 #include "train.h"
 #include "verdict.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,7 +49,7 @@ static void help(FILE *f) {
         f);
 }
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
   if (kernels_init(NULL) != 0) {
     fprintf(stderr, "isoflop: KERNELS=%s: unknown here or not supported by this CPU: one of", getenv("KERNELS"));
     for (int i = 0; kernels_all[i]; i++)
@@ -78,4 +79,12 @@ int main(int argc, char **argv) {
   else
     help(stderr);
   return E_USAGE;
+}
+
+int main(int argc, char **argv) {
+  const int code = run(argc, argv);
+  errno = EIO;  // for what failed long ago
+  if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+  fprintf(stderr, "isoflop: standard output: cannot write: %s\n", strerror(errno));
+  return code ? code : E_IO;
 }

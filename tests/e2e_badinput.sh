@@ -29,6 +29,9 @@ refused "unknown option of train" 2 "unknown option --ouy" "$ISOFLOP" train --ou
 refused "workers that are no number" 2 "workers: expected a number" sweep --out "$T/x" --workers many
 refused "unexpected argument" 2 "unexpected argument 'smoke'" "$ISOFLOP" plan smoke
 
+refused "standard output on a full disk" 6 "standard output: cannot write: No space left" \
+  sh -c '"$0" help options >/dev/full' "$ISOFLOP"
+
 # ---- Configuration
 refused "no such study file" 6 "no-such.ini: cannot read" "$ISOFLOP" plan --config "$T/no-such.ini"
 refused "a folder as a study file" 6 "not a regular file" "$ISOFLOP" plan --config "$T"
