@@ -201,10 +201,10 @@ static int advance(Run *r, Err *e) {
 
 // Whether to write a checkpoint now. checkpoint_seconds apart, or further where that costs more than 1 % of the time;
 // but a kill costs at most MAX_LOST seconds of work (or checkpoint_seconds, if that is more), whatever writing costs: the
-// next chance comes a step from now, and until it is written what is lost goes on growing.
+// next chance comes a step from now, and until it is written what is lost goes on growing. 0: after every step, for tests.
 static bool save_due(const Run *r, double now) {
   const double since = now - r->saved, wish = r->cfg->checkpoint_seconds;
-  return since >= fmax(wish, 100 * r->save_seconds) ||
+  return wish == 0 || since >= fmax(wish, 100 * r->save_seconds) ||
          since + (now - r->attended) + r->save_seconds >= fmax(wish, MAX_LOST);
 }
 

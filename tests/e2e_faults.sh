@@ -6,6 +6,7 @@
 # disk, kill and memory.
 set -u
 ISOFLOP=${ISOFLOP:-$PWD/build/isoflop} STEP=${STEP:-13} ONLY=${ONLY:-disk kill memory}
+export ISOFLOP
 SHIM=$(dirname "$ISOFLOP")/fault_inject.so
 [ -w /dev/shm ] && T=$(mktemp -d -p /dev/shm) || T=$(mktemp -d)
 trap 'rm -rf "$T"' EXIT
@@ -24,10 +25,10 @@ faulty none:0 "$ISOFLOP" --version >/dev/null 2>&1 && [ -s "$T/log" ] || skip "f
 cd "$T"
 unset OMP_NUM_THREADS
 "$ISOFLOP" corpus synth small.tok 200000 40000 >/dev/null || exit 1
-RUN="--set corpus=small.tok --set d_model=16 --set n_layers=1 --set seq_len=16 --set batch_tokens=128 --set tokens=25600
+RUN="--set corpus=small.tok --set d_model=8 --set n_layers=1 --set n_heads=1 --set seq_len=16 --set batch_tokens=64 --set tokens=1536
   --set eval_tokens=1024 --set checkpoint_seconds=0"
 STUDY="--set corpus=small.tok --set seq_len=16 --set batch_tokens=64 --set eval_tokens=1024 --set eval_points=2
-  --set tokens_per_param=0.1,300 --set checkpoint_seconds=0"
+  --set tokens_per_param=0.1,300"
 train() { "$ISOFLOP" train $RUN --out w; }
 
 # ---- Each command: how its folder w begins, what runs, what must come out
@@ -59,8 +60,8 @@ same() {
 
 "$ISOFLOP" $cmd_train >/dev/null 2>&1 && mv w one || exit 1
 "$ISOFLOP" $cmd_sweep >/dev/null 2>&1 && mv w few || exit 1
-# A run killed with two generations behind it: right before its third checkpoint is in place.
-for k in $(seq 1 60); do
+# A run killed with two generations behind it, right before a third pushes the first out.
+for k in $(seq 120 160); do
   rm -rf w; faulty kill:$k "$ISOFLOP" $cmd_train >/dev/null 2>&1
   grep -q 'rename .*checkpoint.bin$' log && [ -e w/checkpoint.bin.old ] && break
 done
@@ -113,6 +114,7 @@ case $ONLY in *disk*)
   if unshare -rm mount -t tmpfs none "$T/one" 2>/dev/null; then
     ONLY=tmpfs unshare -rm sh "$SCRIPT" >tmpfs
     sed -E '1d; $d; s/^((not )?ok) [0-9]+/\1 -/' tmpfs
+    [ "$(grep -c 'full disk of 2 MB' tmpfs)" -eq 5 ] || echo "not ok - a full disk of 2 MB: it did not come to its end"
   else
     echo "ok $((n += 1)) - a full disk of 2 MB # SKIP no user name spaces here"
   fi
