@@ -61,6 +61,7 @@ sweep: $B/isoflop corpus  ## the default study on CORPUS=english|code|synthetic|
 	@$(MAKE) --no-print-directory report
 study: $B/isoflop corpus-english corpus-code  ## the whole study: 700 runs, every figure and table, STUDY/report.html (1.5 hours)
 	$B/isoflop tune --config configs/tune.ini --out $(STUDY)/tune
+	$B/isoflop plan --forecast --config configs/study.ini --config $(STUDY)/tune/recipe.ini
 	$B/isoflop sweep --config configs/study.ini --config $(STUDY)/tune/recipe.ini --out $(STUDY)
 	$B/isoflop verdict $(STUDY)
 	$B/isoflop report $(STUDY)

@@ -114,8 +114,8 @@ int forecast_make(Forecast *f, const StudyFit *s, const Config *part, Err *e) {
   return OK;
 }
 
-// The records of all parts named in "a b c".
-static int records_from(Records *out, const Study *s, const char *names, const Records *all, Err *e) {
+// The records of all parts named in "a b c" of at least this compute, less the 1 % by which a cell may miss its budget.
+static int records_from(Records *out, const Study *s, const char *names, double flops, const Records *all, Err *e) {
   *out = (Records){.r = mem_new(((size_t)all->n + 1) * sizeof(Record), "records of the forecast", e)};
   for (const char *at = names; out->r && *(at += strspn(at, " "));) {
     char name[32];
@@ -126,7 +126,7 @@ static int records_from(Records *out, const Study *s, const char *names, const R
     if (index < 0) fail(e, E_CONFIG, "from = %.80s: the study has no part '%s'", names, name);
     if (e->code || study_part_records(s, all, index, &part, e)) break;
     for (int i = 0; i < part.n; i++) {
-      bool there = false;
+      bool there = part.r[i].tokens * part.r[i].flops_per_token.exact < 0.99 * flops;
       for (int j = 0; j < out->n && !there; j++) there = !strcmp(out->r[j].id, part.r[i].id);
       if (!there) out->r[out->n++] = part.r[i];
     }
@@ -140,7 +140,7 @@ int verdict_forecast(Forecast *f, const Study *s, int part, const Records *all, 
   const Config *cfg = &s->part[part].cfg;
   Records rs;
   StudyFit fit;
-  if (records_from(&rs, s, cfg->from, all, e)) return e->code;
+  if (records_from(&rs, s, cfg->from, cfg->from_flops, all, e)) return e->code;
   Curves none = {.n = rs.n, .c = mem_new((size_t)(rs.n + 1) * sizeof(Curve), "curves", e)};  // finals are enough
   if (none.c && !study_fit(&fit, &rs, &none, e)) {
     forecast_make(f, &fit, cfg, e);
