@@ -67,6 +67,27 @@ int contrast_levels(const Contrast *k, int group, Level out[MAX_LEVELS_SHOWN]) {
   return n;
 }
 
+// Sum of squares of the pairwise differences about their mean; false where seeds are not the same.
+static bool pairs_squares(const Contrast *k, const Level *p, const Level *q, double *squares) {
+  const Item *a = k->item + p->first, *b = k->item + q->first;
+  if (p->n != q->n) return false;
+  for (int j = 0; j < p->n; j++) {
+    if (a[j].r->cfg.seed != b[j].r->cfg.seed) return false;
+    *squares += pow(a[j].r->val_loss - b[j].r->val_loss - (p->mean - q->mean), 2);
+  }
+  return true;
+}
+
+double contrast_difference(const Contrast *k, const Level *l, int n, int i, int base, double sd, double *se) {
+  double squares = 0, own = 0;
+  int freedom = 0;
+  const bool paired = pairs_squares(k, &l[i], &l[base], &own);
+  for (int j = 0; j < n && paired; j++)
+    if (j != base && pairs_squares(k, &l[j], &l[base], &squares)) freedom += l[j].n - 1;
+  *se = i == base ? 0 : freedom ? sqrt(squares / freedom / l[i].n) : sd * sqrt(1. / l[i].n + 1. / l[base].n);
+  return l[i].mean - l[base].mean;
+}
+
 const Record *contrast_first(const Contrast *k, int group) {
   for (int i = 0; i < k->n; i++)
     if (k->item[i].group == group) return k->item[i].r;

@@ -27,6 +27,9 @@ typedef struct Level {
 } Level;
 // The levels of a group, ascending; returns how many.
 int contrast_levels(const Contrast *k, int group, Level out[MAX_LEVELS_SHOWN]);
+// The mean of level i less that of level `base`, and its standard error: where both have the same seeds, from the pairs
+// (pooled over the group's levels: seeds share their data and much of their luck), else from the noise between seeds.
+double contrast_difference(const Contrast *k, const Level *l, int n, int i, int base, double sd, double *se);
 const Record *contrast_first(const Contrast *k, int group);  // of a group's runs; NULL: it has none
 
 // The mean over a level's runs of the smoothed training loss at the share u of their horizon; NaN without curves.

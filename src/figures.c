@@ -119,11 +119,12 @@ static int laws_csv(const Analysis *a, const char *dir, double c0, double c1, Er
 
 // ---- Axes -----------------------------------------------------------------------------------------------
 
-// Labels at 1, 2 and 5 of a decade, or at each decade where those would crowd.
+// Labels at 1, 2 and 5 of a decade, at more of it on a short axis, or at each decade where those would crowd.
 static void log_ticks(FILE *f, char axis, double lo, double hi, bool counts) {
   double decades = log10(hi / lo);
-  static const double fine[] = {1, 2, 5};
-  int per_decade = decades < 1.9 ? 3 : 1, step = decades > 8 ? 2 : 1, n = 0;
+  static const double few[] = {1, 2, 5}, many[] = {1, 1.5, 2, 3, 4, 5, 7};
+  const double *fine = decades < .8 ? many : few;
+  int per_decade = decades < .8 ? 7 : decades < 1.9 ? 3 : 1, step = decades > 8 ? 2 : 1, n = 0;
   fprintf(f, "set %ctics (", axis);
   for (int k = (int)floor(log10(lo)); k <= (int)ceil(log10(hi)); k += step)
     for (int j = 0; j < per_decade; j++) {
@@ -199,8 +200,8 @@ static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e
     int end = v->first + v->n - 1;
     while (!a->points.p[end].used) end--;
     double y = v->flag == VALLEY_FEW ? a->points.p[end].L : parabola_at(&v->q, log(v->hi));
-    fprintf(o.f, "set label %d '%s' at %.17g,%.17g left offset .9,0 tc rgb '%s'\n", i + 1, text_budget(v->budget),
-            v->hi, y, hex);
+    fprintf(o.f, "set label %d '%s' at %.17g,%.17g left offset .9,0 tc rgb '#20242a'\n", i + 1,
+            text_budget(v->budget), v->hi, y);
     if (!isnan(v->n_opt.value) && v->n_opt.value > p->x0 && v->n_opt.value < p->x1)
       star(o.f, i + 1, p, v->n_opt.value, v->loss.value, hex, v->flag == VALLEY_OK);
     last = i;

@@ -9,22 +9,20 @@
 enum { CURVE_STEPS = 48 };
 static const double FROM = .02;  // of a run's tokens; before, its loss only falls from that of a guess
 
-bool figures_has_curves(const StudyFit *s) {
-  return s->a[0].points.n_budgets && s->a[0].envelope.ok && s->a[0].envelope.count[ENVELOPE_USED] > 1;
-}
+bool figures_has_curves(const StudyFit *s) { return s->a[0].envelope.ok && s->a[0].envelope.count[ENVELOPE_USED] > 1; }
 
 static const Curve *curve_of(const StudyFit *s, const Point *p) {
   const Curve *c = &s->curves.c[p->run - s->records->r];
   return p->used && c->n >= 2 ? c : NULL;
 }
 
-// Sizes share the colours of the budgets: the page has no others.
+enum { SIZE_COLORS = 12 };
 static int size_color(const Points *ps, double N) {
   double lo = INFINITY, hi = 0;
   for (int i = 0; i < ps->n; i++)
     if (ps->p[i].used) lo = fmin(lo, ps->p[i].N), hi = fmax(hi, ps->p[i].N);
-  int i = hi > lo ? (int)(log(N / lo) / log(hi / lo) * ps->n_budgets) : 0;
-  return i < ps->n_budgets ? i : ps->n_budgets - 1;
+  int i = hi > lo ? (int)(log(N / lo) / log(hi / lo) * SIZE_COLORS) : 0;
+  return i < SIZE_COLORS ? i : SIZE_COLORS - 1;
 }
 
 // Also finds what the axes must show: compute from c0 to c1, losses from l0 to where the worst run ends, l1.
@@ -34,7 +32,7 @@ static int curves_csv(const StudyFit *s, const char *dir, double *c0, double *c1
   if (figures_open(&o, dir, "fig2_curves.csv", e)) return e->code;
   fputs("color,run_id,N,C,loss\n", o.f);
   *c0 = *l0 = INFINITY, *c1 = *l1 = 0;
-  for (int color = 0; color < ps->n_budgets; color++)
+  for (int color = 0; color < SIZE_COLORS; color++)
     for (int i = 0; i < ps->n; i++) {
       const Point *p = &ps->p[i];
       const Curve *c = curve_of(s, p);
@@ -68,9 +66,9 @@ static int envelope_csv(const StudyFit *s, const char *dir, Err *e) {
   return out_commit(&o, e);
 }
 
-static int curves_gp(const StudyFit *s, const char *dir, const Panel *p, Err *e) {
+static int curves_gp(const char *dir, const Panel *p, Err *e) {
   OutFile o;
-  int n = s->a[0].points.n_budgets;
+  const int n = SIZE_COLORS;
   if (figures_script(&o, dir, p, e)) return e->code;
   figures_axes(o.f, p, "Training curves", "Training FLOPs", "Training loss (nats per token)", false);
   fputs("plot \\\n", o.f);
@@ -92,7 +90,7 @@ static int curves_gp(const StudyFit *s, const char *dir, const Panel *p, Err *e)
 static int law_gp(const StudyFit *s, const char *dir, const Panel *p, bool params, Err *e) {
   const Envelope *x = &s->a[0].envelope;
   const PowerLaw *law = params ? &x->n_law : &x->d_law;
-  int n = s->a[0].points.n_budgets;
+  const int n = SIZE_COLORS;
   OutFile o;
   if (figures_script(&o, dir, p, e)) return e->code;
   figures_axes(o.f, p, params ? "Size along the envelope" : "Tokens along the envelope", "Training FLOPs",
@@ -130,7 +128,7 @@ int figures_curves(const StudyFit *s, const char *dir, Panel p[FIG2_PANELS], Err
         (Panel){"", 560, 420, .125, .965, .145, .915, u0 / 1.3, u1 * 1.3, lo[j] / 1.5, hi[j] * 1.8, true, false};
     snprintf(p[PANEL_CURVE_PARAMS + j].name, sizeof p->name, "%s", j ? "fig2_tokens" : "fig2_params");
   }
-  if (envelope_csv(s, dir, e) || curves_gp(s, dir, &p[PANEL_CURVES], e) ||
+  if (envelope_csv(s, dir, e) || curves_gp(dir, &p[PANEL_CURVES], e) ||
       law_gp(s, dir, &p[PANEL_CURVE_PARAMS], true, e) || law_gp(s, dir, &p[PANEL_CURVE_TOKENS], false, e))
     return e->code;
   static const double left[] = {.045, .445, .755}, right[] = {.385, .69, .99};

@@ -146,7 +146,6 @@ int figures_surface(const StudyFit *s, const char *dir, Panel p[FIG4_PANELS], Er
     const Point *q = &a->points.p[i];
     if (!q->used) continue;
     n0 = fmin(n0, q->N), n1 = fmax(n1, q->N), c0 = fmin(c0, q->C), c1 = fmax(c1, q->C);
-    if (q->budget < 0) continue;
     l0 = fmin(l0, q->L), l1 = fmax(l1, q->L);
   }
   double pad = .05 * (l1 - l0) + 1e-3;

@@ -269,6 +269,7 @@ static const char fit_help[] =
 typedef struct Args {
   const char *dir, *import;
   int draws;
+  double peak;
 } Args;
 
 static int usage(const char *command, const char *what, const char *said) {
@@ -288,6 +289,11 @@ static int args_parse(Args *a, int argc, char **argv, bool import) {
       if (*end || end == value || n < 0 || n > SELFTEST_MAX)
         return usage(argv[0], "--selftest: expected 0 to 100000 draws, not", value);
       a->draws = (int)n, i++;
+    } else if (!import && value && !strcmp(s, "--peak")) {
+      char *end;
+      a->peak = strtod(value, &end);
+      if (*end || !(a->peak > 0)) return usage(argv[0], "--peak: expected GFLOP/s, not", value);
+      i++;
     } else if (import && value && !strcmp(s, "--import")) {
       a->import = value, i++;
     } else if (import && value && !strcmp(s, "--out")) {
@@ -326,16 +332,18 @@ static const char report_help[] =
     "Examples:\n"
     "  isoflop report runs/sweep         then open runs/sweep/report.html\n"
     "\n"
-    "Usage: isoflop report [--selftest DRAWS] DIR\n"
+    "Usage: isoflop report [--selftest DRAWS] [--peak GFLOPS] DIR\n"
     "Fits as `isoflop fit DIR` does, then writes DIR/report.html (one file, works offline) and DIR/figures/ (SVG, PNG, "
     "and the CSV and\n"
-    "gnuplot script behind each). Needs gnuplot; without it the fits are still written.\n";
+    "gnuplot script behind each). Needs gnuplot; without it the fits are still written. --peak: multiply-adds of one core "
+    "as\n"
+    "`isoflop bench gemm` prints them; the page then says the study's share of it.\n";
 
 int report_main(int argc, char **argv) {
   Args a;
   Err e = {0};
   if (help_wanted(argc, argv, report_help)) return OK;
   if (args_parse(&a, argc, argv, false)) return E_USAGE;
-  if (report_study(a.dir, a.draws, stdout, &e)) fprintf(stderr, "isoflop: %s\n", e.msg);
+  if (report_study(a.dir, a.draws, a.peak, stdout, &e)) fprintf(stderr, "isoflop: %s\n", e.msg);
   return e.code;
 }

@@ -325,6 +325,7 @@ typedef struct StudyFit {
   const Records *all;      // of the folder
   const Records *records;  // behind the laws; owned when it is not `all`
   Parts parts;
+  double peak;           // of one core in GFLOP/s; 0: not known
   const char *imported;  // the file that the runs come from; NULL for a study of ours
   Curves curves;
   int n;
@@ -357,7 +358,8 @@ int analysis_exponents(const Analysis *a, Exponents rows[MAX_EXPONENTS]);
 
 // Reads runs/, writes DIR/fits.csv and DIR/tables/. `draws` of the self-test.
 int fit_study(const char *dir, int draws, FILE *summary, Err *e);
-int report_study(const char *dir, int draws, FILE *summary, Err *e);  // the same, and DIR/figures/, DIR/report.html
+// The same, and DIR/figures/, DIR/report.html. `peak` of one core in GFLOP/s, 0 when it is not known.
+int report_study(const char *dir, int draws, double peak, FILE *summary, Err *e);
 // Runs that others made (fit_import.c): a CSV or JSON file in; fits, tables, figures and report in DIR.
 int fit_imported(const char *file, const char *dir, int draws, FILE *summary, Err *e);
 // The file's runs as records, and its curves. E_IO, or E_RECORD with file:line.

@@ -5,6 +5,7 @@
 // laws.
 #include "fit.h"
 #include "plan.h"
+#include "verdict.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,7 @@ int parts_open(Parts *ps, const char *dir, const Records *all, Err *e) {
   *ps = (Parts){0}, *e = (Err){0};
   snprintf(path, sizeof path, "%.900s/study.ini", dir);
   if (!file_exists(path)) return OK;
-  if (study_read(dir, &s, e) || s.n < 2 || plan_make(&plan, &s, all, e)) return e->code;
+  if (study_read(dir, &s, e) || s.n < 2 || verdict_pairs(dir, &s, e) || plan_make(&plan, &s, all, e)) return e->code;
   ps->p = mem_new(sizeof *ps->p * (size_t)s.n, "parts of the study", e);
   ps->n = ps->p ? s.n : 0;
   for (int k = 0; k < ps->n && !e->code; k++) {

@@ -59,6 +59,19 @@ static void put_summary(FILE *f, const StudyFit *s) {
 
 // ---- The page -------------------------------------------------------------------------------------------
 
+// Links to the sections of a body of HTML.
+static void put_contents(FILE *f, const char *body) {
+  static const char open[] = "<h2 id=\"";
+  fputs("<nav>", f);
+  for (const char *s = body; (s = strstr(s, open)) != NULL;) {
+    s += strlen(open);
+    const int id = (int)strcspn(s, "\"");
+    const char *title = strchr(s, '>') + 1;
+    fprintf(f, "<a href=\"#%.*s\">%.*s</a>\n", id, s, (int)strcspn(title, "<"), title);
+  }
+  fputs("</nav>\n", f);
+}
+
 static int page_write(const StudyFit *s, const char *dir, Err *e) {
   char path[1024];
   OutFile o;
@@ -68,15 +81,29 @@ static int page_write(const StudyFit *s, const char *dir, Err *e) {
   if (out_open(&o, path, e)) return e->code;
   put_head(o.f);
   put_summary(o.f, s);
+  // The sections first, for the list of them that stands above.
+  char *body = NULL;
+  size_t len;
+  FILE *f = open_memstream(&body, &len);
+  if (!f) {
+    out_abort(&o);
+    return fail(e, E_MEMORY, "no memory for the page");
+  }
   static Section *const sections[] = {
       put_verdict,    put_exponents,  put_prediction,  put_curves, put_approach2, put_approach3, put_curvature,
       put_optima,     put_selftest,   put_conventions, put_ladder, put_corpora,   put_cosine,    put_optimizer,
       put_neighbours, put_invariance, put_precision,   put_shapes, put_excluded,  put_runs,      put_provenance};
   for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
-    if (sections[i](o.f, s, dir, e)) {
-      out_abort(&o);
-      return e->code;
-    }
+    if (sections[i](f, s, dir, e)) break;
+  fclose(f);
+  if (e->code) {
+    free(body);
+    out_abort(&o);
+    return e->code;
+  }
+  put_contents(o.f, body);
+  fwrite(body, 1, len, o.f);
+  free(body);
   put_tail(o.f);
   return out_commit(&o, e);
 }
@@ -90,10 +117,11 @@ static int report_fitted(const StudyFit *s, const char *dir, FILE *summary, Err 
   return OK;
 }
 
-int report_study(const char *dir, int draws, FILE *summary, Err *e) {
+int report_study(const char *dir, int draws, double peak, FILE *summary, Err *e) {
   Records rs;
   StudyFit s;
   if (study_open(dir, &rs, &s, e)) return e->code;
+  s.peak = peak;
   if (!selftest_run(&s.selftest, &s.a[0], NULL, draws, e)) report_fitted(&s, dir, summary, e);
   study_free(&s);
   records_free(&rs);

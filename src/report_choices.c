@@ -26,7 +26,8 @@ static void add_group(Plot *p, const Contrast *k, int group, const Level *l, int
   const int bars = plot_series(p, PLOT_BARS, plot_color(group), "%s", short_name(contrast_first(k, group)));
   const int line = plot_series(p, PLOT_THIN, plot_color(group), "%s", "");
   for (int i = 0; i < n; i++) {
-    const double d = l[i].mean - l[base].mean, se = i == base ? 0 : sd * sqrt(1. / l[i].n + 1. / l[base].n);
+    double se;
+    const double d = contrast_difference(k, l, n, i, base, sd, &se);
     PlotPoint *q = plot_add(p, bars, l[i].level / scale, d);
     if (!isnan(se)) q->lo = d - se, q->hi = d + se;
     q->run = k->item[l[i].first].r;
@@ -95,7 +96,7 @@ int put_neighbours(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   const double sd = noise_of(&all, s);
   for (int j = 0; j < 2; j++) {
     p[j].key = "top center", p[j].format = "%.3f";
-    snprintf(p[j].ticks, sizeof p->ticks, "'1/4' .25, '1/2' .5, '.7' .7, '1' 1, '1.4' 1.4, '2' 2, '4' 4");
+    snprintf(p[j].ticks, sizeof p->ticks, "'.25' .25, '.4' .4, '.6' .6, '1' 1, '1.6' 1.6, '2.5' 2.5, '4' 4");
     along(&k, &all, j ? batch_of : rate_of, j ? rate_of : batch_of);
     for (int g = 0; g < all.groups; g++) {
       Level l[MAX_LEVELS_SHOWN];
@@ -107,7 +108,8 @@ int put_neighbours(FILE *f, const StudyFit *s, const char *dir, Err *e) {
       add_group(&p[j], &k, g, l, n, base, rule, sd);
       for (int i = 0; i < n && t; i++) {
         if (i == base) continue;
-        const double d = l[i].mean - l[base].mean, se = sd * sqrt(1. / l[i].n + 1. / l[base].n);
+        double se;
+        const double d = contrast_difference(&k, l, n, i, base, sd, &se);
         neighbours++, better += d < -2 * se;
         fprintf(o.f, "%.17g,%.17g,%s,%.17g,%d,%.17g,%.17g\n", r->params.total, r->cfg.budget, j ? "batch" : "rate",
                 l[i].level / rule, l[i].n, d, se);
@@ -127,16 +129,18 @@ int put_neighbours(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   if (plots_inline(f, p, 2, dir, e)) goto done;
   fprintf(
       f,
-      "<figcaption>Peak rate and batch around the rule, everything else as it is; bars are one standard error by the "
-      "noise between seeds (sd %.4f). Of %d neighbours, %d %s better than the rule by more than two of them. ",
+      "<figcaption>Peak rate and batch around the rule, everything else as it is; bars are one standard error of the "
+      "mean difference (the noise between seeds is %.4f, sd). Of %d neighbours, %d %s better than the rule by more "
+      "than "
+      "two of them. ",
       sd, neighbours, better, better == 1 ? "is" : "are");
   put_files(f, "neighbours", (const char *const[]){"neighbours_rate", "neighbours_batch", NULL});
   fprintf(
       f,
-      "<details><summary>Each neighbour</summary><div class=\"scroll\"><table><caption><a "
+      "<div class=\"scroll\"><table><caption><a "
       "href=\"tables/neighbours.csv\">neighbours.csv</a></caption><thead><tr><th class=\"l\">size</th><th class=\"l\">"
       "varied</th><th>times the rule</th><th>runs</th><th>difference</th><th>±</th><th class=\"l\"></th></tr></thead>"
-      "<tbody>\n%s</tbody></table></div></details>\n",
+      "<tbody>\n%s</tbody></table></div>\n",
       rows ? rows : "");
 done:
   free(rows);
@@ -191,7 +195,7 @@ int put_invariance(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   if (plots_inline(f, p, n, dir, e)) goto done;
   fputs("<figcaption>Final held-out loss of shapes with the same budget and (nearly) the same parameters, less that of "
         "the "
-        "best; bars are one standard error by the noise between seeds. ",
+        "best; bars are one standard error of the mean difference. ",
         f);
   if (!isnan(spread[0])) fprintf(f, "From two layers on, depth moves the loss by at most %.4f nats. ", spread[0]);
   if (!isnan(spread[1])) fprintf(f, "The number of heads moves it by at most %.4f. ", spread[1]);
@@ -220,7 +224,8 @@ int put_precision(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   for (int g = 0; g < k.groups; g++) {
     Level l[MAX_LEVELS_SHOWN];
     if (contrast_levels(&k, g, l) != 2) continue;
-    const double d = l[1].mean - l[0].mean, se = sd * sqrt(1. / l[0].n + 1. / l[1].n);
+    double se;
+    const double d = contrast_difference(&k, l, 2, 1, 0, sd, &se);
     const Record *r = k.item[l[1].first].r;
     PlotPoint *q = plot_add(&p, bars, r->params.total, d);
     q->run = r, q->lo = d - se, q->hi = d + se;
@@ -238,9 +243,10 @@ int put_precision(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   if (plots_inline(f, &p, 1, dir, e)) goto done;
   fprintf(
       f,
-      "<figcaption>%d cells run with products in bf16 and in fp32, everything else the same, seed included; bars: what "
-      "two seeds of fp32 would differ by (one sd). Mean difference %+.4f nats (± %.4f); time %.2f of fp32’s. ",
-      pairs, sum / pairs, pairs > 1 ? sqrt((squares - sum * sum / pairs) / (pairs - 1) / pairs) : NAN,
+      "<figcaption>%d cells run with products in bf16 and in fp32, everything else the same, seed included; bars are "
+      "one standard error of the difference (the noise between seeds is %.4f, sd). Mean difference %+.4f nats (± "
+      "%.4f); time %.2f of fp32’s. ",
+      pairs, sd, sum / pairs, pairs > 1 ? sqrt((squares - sum * sum / pairs) / (pairs - 1) / pairs) : NAN,
       seconds[1] / seconds[0]);
   put_files(f, "bf16", (const char *const[]){"bf16_difference", NULL});
 done:

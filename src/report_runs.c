@@ -2,10 +2,12 @@
 //
 // In: a fitted study. Out: HTML. The invariant: each run of the folder, whatever its part, has one row with the id that
 // the figures link to, and that row has the command that runs it again.
+#include "plan.h"
 #include "report.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 void put_distinct(FILE *f, const Records *rs, GetText get) {
   int n = 0;
@@ -46,7 +48,7 @@ int put_excluded(FILE *f, const StudyFit *s, const char *dir, Err *e) {
       if (p.used) continue;
       fprintf(f,
               "<tr><td class=\"l\"><a href=\"#run-%s\"><code>%s</code></a></td><td>%s</td><td>%s</td><td class=\"w\">",
-              r->id, r->id, text_budget(r->cfg.budget), text_count(r->params.total));
+              r->id, r->id, text_budget(r->tokens * r->flops_per_token.exact), text_count(r->params.total));
       html_text(f, p.why_not);
       fputs("</td></tr>\n", f);
     }
@@ -103,7 +105,8 @@ int put_runs(FILE *f, const StudyFit *s, const char *dir, Err *e) {
       "href=\"runs.csv\">runs.csv</a> has every column. Shape: width × layers × heads. D in tokens; ± is the standard "
       "error of the held-out loss.</caption><thead><tr><th class=\"l\">run</th><th class=\"l\">part</th><th "
       "class=\"l\">status</th><th>FLOPs</th><th>shape</th><th>N</th><th>D</th><th>steps</th><th>batch</th><th>rate</th>"
-      "<th>seed</th><th>epochs</th><th>loss</th><th>± se</th><th>train</th><th>seconds</th><th class=\"l\">again</th>"
+      "<th>seed</th><th>epochs</th><th>loss</th><th>± se</th><th>train</th><th>seconds</th><th class=\"l "
+      "again\">again</th>"
       "</tr></thead><tbody>\n",
       f);
   for (int i = 0; i < s->all->n; i++) {
@@ -119,14 +122,29 @@ int put_runs(FILE *f, const StudyFit *s, const char *dir, Err *e) {
     fprintf(f, "<td>%.3g</td><td>%d</td><td>%.2f</td>", c->lr, c->seed, r->epochs);
     const double loss[] = {r->val_loss, r->val_loss_se, r->train_loss};
     for (int j = 0; j < 3; j++) isfinite(loss[j]) ? fprintf(f, "<td>%.4f</td>", loss[j]) : fprintf(f, "<td>-</td>");
-    fprintf(f, "<td>%.1f</td><td class=\"l\"><code>isoflop rerun . %s</code></td></tr>\n", r->seconds, r->id);
+    fprintf(f, "<td>%.1f</td><td class=\"l again\"><code>isoflop rerun . %s</code></td></tr>\n", r->seconds, r->id);
   }
   fputs("</tbody></table></div>\n", f);
   return e->code;
 }
 
+// From the first cell that was begun to the last record, by the files' times; 0 where they do not tell.
+static double wall_seconds(const StudyFit *s, const char *dir) {
+  double begun = INFINITY, ended = 0, longest = 0;
+  for (int i = 0; i < s->all->n; i++) {
+    char path[1024];
+    struct stat cell, record;
+    snprintf(path, sizeof path, "%.900s/runs/%s/cell.ini", dir, s->all->r[i].id);
+    if (stat(path, &cell)) return 0;
+    snprintf(path, sizeof path, "%.900s/runs/%s/run.ini", dir, s->all->r[i].id);
+    if (stat(path, &record)) return 0;
+    begun = fmin(begun, (double)cell.st_mtime), ended = fmax(ended, (double)record.st_mtime);
+    longest = fmax(longest, s->all->r[i].seconds);
+  }
+  return ended - begun >= longest ? ended - begun : 0;  // a copy has the times of copying
+}
+
 int put_provenance(FILE *f, const StudyFit *s, const char *dir, Err *e) {
-  (void)dir;
   if (s->imported) return e->code;
   double flops = 0, seconds = 0;
   int finished = 0;
@@ -147,7 +165,12 @@ int put_provenance(FILE *f, const StudyFit *s, const char *dir, Err *e) {
     put_distinct(f, s->all, rows[i].get);
     fputs("</dd>\n", f);
   }
-  fprintf(f, "<dt>training</dt><dd>%d runs, %.4g exact FLOPs in %.0f core-seconds: %.1f GFLOP/s a core</dd>\n</dl>\n",
-          finished, flops, seconds, flops / seconds / 1e9);
+  const double rate = flops / seconds / 1e9, wall = wall_seconds(s, dir);
+  fprintf(f, "<dt>training</dt><dd>%d runs, %.4g exact FLOPs in %s of one core: %.1f GFLOP/s", finished, flops,
+          plan_duration(seconds), rate);
+  if (s->peak > 0) fprintf(f, ", %.0f %% of its peak of %.1f", 100 * rate / s->peak, s->peak);
+  fputs("</dd>\n", f);
+  if (wall > 0) fprintf(f, "<dt>wall time</dt><dd>%s, by the files’ times</dd>\n", plan_duration(wall));
+  fputs("</dl>\n", f);
   return e->code;
 }

@@ -26,13 +26,17 @@ static const char style[] =
     "th{font-weight:600;border-bottom-color:var(--axis)}\n"
     "td.l,th.l{text-align:left}td.w{white-space:normal;text-align:left}\n"
     "tr.off td{color:var(--soft)}tr:target td{background:var(--band)}tr.top td{border-top:1px solid var(--axis)}\n"
-    "td.p,th.p{color:var(--soft)}td.pass{color:var(--s2)}td.fail{color:var(--s4)}\n"
+    "td.p,th.p{color:var(--soft)}.pass{color:var(--s2)}.fail{color:var(--s4)}table.pairs{width:auto}\n"
+    "table.sort th{cursor:pointer}input[type=search]{font:inherit;font-size:.88rem;width:20rem;max-width:100%;padding:.2rem .5rem}\n"
+    "input[type=search]{color:var(--ink);background:var(--page);border:1px solid var(--axis);border-radius:4px}\n"
+    "nav{font-size:.88rem;margin:1.2rem 0}nav a{margin-right:1.1rem;white-space:nowrap}tr:target{scroll-margin:40vh}\n"
     ".dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.45em}\n"
     "code,pre{font-family:ui-monospace,'DejaVu Sans Mono',monospace;font-size:.86em}\n"
     "pre{background:var(--band);padding:.8rem 1rem;overflow-x:auto;border-radius:4px}\n"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.2rem;font-size:.9rem}\n"
     "dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}\n"
     "@media print{\n"
+    "nav,input,.again{display:none}a{color:inherit;text-decoration:none}\n"
     "body{max-width:none;padding:0;font-size:10.5pt}.lead{max-width:none}h2{break-after:avoid}\n"
     "svg,tr,pre,.pair{break-inside:avoid}figure svg{max-height:9.5cm}.scroll{overflow:visible}\n"
     "table{font-size:7.2pt}th,td{padding:.12rem .3rem}thead{display:table-header-group}pre{white-space:pre-wrap}\n"
@@ -67,4 +71,22 @@ void put_head(FILE *f) {
   fprintf(f, "}\n%s</style></head><body>\n", style);
 }
 
-void put_tail(FILE *f) { fputs("</body></html>\n", f); }
+// Sorts a table by the column whose head is clicked, once more in the other direction, and hides the rows that do not
+// hold what was typed. Rows keep their ids, so links from the figures stay.
+// clang-format off
+static const char script[] =
+    "document.querySelectorAll('table.sort').forEach(t=>{\n"
+    "const b=t.tBodies[0],f=document.createElement('input'),k=s=>{const m=/^(-?[\\d.]+(?:e[-+]?\\d+)?)([kMBT]?)$/.exec(s);\n"
+    "return m?m[1]*({k:1e3,M:1e6,B:1e9,T:1e12}[m[2]]||1):NaN};\n"
+    "f.type='search';f.placeholder='filter: part, status, id, shape';\n"
+    "f.oninput=()=>[...b.rows].forEach(r=>r.hidden=!r.textContent.includes(f.value.trim()));\n"
+    "t.parentNode.before(f);\n"
+    "[...t.tHead.rows[0].cells].forEach((h,i)=>{let d=-1;h.onclick=()=>{d=-d;b.append(...[...b.rows].sort((p,q)=>{\n"
+    "const x=p.cells[i].textContent,y=q.cells[i].textContent,u=k(x),v=k(y);\n"
+    "return isNaN(u)||isNaN(v)?(isNaN(u)-isNaN(v))||d*x.localeCompare(y):d*(u-v)}))}})});\n"
+    // a link to a hidden row shows it
+    "addEventListener('hashchange',()=>{const r=document.getElementById(location.hash.slice(1));\n"
+    "if(r&&r.hidden){r.hidden=false;r.scrollIntoView()}});\n";
+// clang-format on
+
+void put_tail(FILE *f) { fprintf(f, "<script>\n%s</script>\n</body></html>\n", script); }

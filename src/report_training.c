@@ -52,12 +52,11 @@ static int cosine_table(FILE *f, const Contrast *k, const char *dir, Plot *final
   snprintf(path, sizeof path, "%s/tables/figa1.csv", dir);
   if (out_open(&o, path, e)) return e->code;
   fputs("params,budget,cosine_cycle,runs,loss,loss_se,minus_matched,minus_matched_se\n", o.f);
-  fputs(
-      "<div class=\"scroll\"><table><caption>Final held-out loss, less that of the matched cosine; ± one standard "
-      "error "
-      "by the noise between seeds. <a href=\"tables/figa1.csv\">figa1.csv</a></caption><thead><tr><th class=\"l\">size"
-      "</th><th>cosine</th><th>runs</th><th>loss</th><th>difference</th><th>±</th></tr></thead><tbody>\n",
-      f);
+  fputs("<div class=\"scroll\"><table><caption>Final held-out loss, less that of the matched cosine; ± one standard "
+        "error of the mean difference. <a href=\"tables/figa1.csv\">figa1.csv</a></caption><thead><tr><th "
+        "class=\"l\">size"
+        "</th><th>cosine</th><th>runs</th><th>loss</th><th>difference</th><th>±</th></tr></thead><tbody>\n",
+        f);
   for (int g = 0; g < k->groups; g++) {
     Level l[MAX_LEVELS_SHOWN];
     const int n = contrast_levels(k, g, l);
@@ -65,7 +64,8 @@ static int cosine_table(FILE *f, const Contrast *k, const char *dir, Plot *final
     const int bars = plot_series(final, PLOT_BARS, plot_color(g), "%s", group_name(r));
     const int line = plot_series(final, PLOT_THIN, plot_color(g), "%s", "");
     for (int i = 0; i < n; i++) {
-      const double d = l[i].mean - l[0].mean, se = i ? hypot(l[i].se, l[0].se) : 0;
+      double se;
+      const double d = contrast_difference(k, l, n, i, 0, k->seed_sd, &se);
       PlotPoint *q = plot_add(final, bars, l[i].level, d);
       q->run = k->item[l[i].first].r;
       snprintf(q->note, sizeof q->note, "cosine %g times the run, mean of %d: %+.4f", l[i].level, l[i].n, d);
@@ -104,8 +104,10 @@ int put_cosine(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   fputs("<h2 id=\"cosine\">Does the cosine have to end with the run?</h2>\n<figure id=\"figa1\">\n", f);
   if (plots_inline(f, p, n, dir, e)) goto done;
   fputs("<figcaption>Fig A1 of the paper, which found that a cosine more than 25 % too long clearly hurts. Curves: "
-        "smoothed training loss, mean over seeds; last panel: final held-out loss. ",
+        "smoothed training loss, mean over seeds; last panel: final held-out loss, with one standard error of the mean "
+        "difference between runs of the same seed. ",
         f);
+  if (!isnan(k.seed_sd)) fprintf(f, "The noise between seeds is %.4f (sd). ", k.seed_sd);
   put_files(f, "figa1", (const char *const[]){p[0].panel.name, p[shown].panel.name, NULL});
   fputs(table, f);
 done:
@@ -118,7 +120,18 @@ done:
 
 // ---- Fig A7 -------------------------------------------------------------------------------------------------
 
-static double adam_of(const Record *r) { return !strcmp(r->cfg.optimizer, "adam"); }
+// Without decay Adam and AdamW are one.
+enum { ADAMW, ADAM, NO_DECAY, OPTIMIZERS };
+static const char *const optimizer_name[OPTIMIZERS] = {"AdamW", "Adam, decay as an L2 penalty", "no decay"};
+static double adam_of(const Record *r) {
+  return r->cfg.weight_decay == 0 ? NO_DECAY : !strcmp(r->cfg.optimizer, "adam") ? ADAM : ADAMW;
+}
+
+// Both of them, as the first two levels?
+static bool has_pair(const Contrast *k, int group, Level l[MAX_LEVELS_SHOWN], int *n) {
+  *n = contrast_levels(k, group, l);
+  return *n >= 2 && l[0].level == ADAMW && l[1].level == ADAM;
+}
 
 // The share of the run from which on AdamW stays below Adam; NaN where it does not.
 static double crossing(const Contrast *k, const Level l[2]) {
@@ -137,33 +150,40 @@ static double crossing(const Contrast *k, const Level l[2]) {
 int put_optimizer(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   const PartFit *part = parts_find(&s->parts, "adam");
   Contrast k;
-  Plot p[2] = {0};
+  Plot p[3] = {0};
   OutFile o;
   char path[1024];
   if (!part || contrast_make(&k, part, adam_of, 1, e)) return e->code;
   Level l[MAX_LEVELS_SHOWN];
-  int last = -1;
+  int last = -1, levels;
   for (int g = 0; g < k.groups; g++)
-    if (contrast_levels(&k, g, l) == 2) last = g;
+    if (has_pair(&k, g, l, &levels)) last = g;
   snprintf(path, sizeof path, "%s/tables/figa7.csv", dir);
   if (last < 0 || out_open(&o, path, e)) goto done;
   plot_begin(&p[0], "figa7_curves", PLOT_HALF, group_name(contrast_first(&k, last)), "Share of the run",
              "Training loss (nats per token)");
-  plot_begin(&p[1], "figa7_difference", PLOT_HALF, "AdamW less Adam", "Share of the run",
-             "Difference of training loss");
-  for (int j = 0; j < 2; j++) p[j].panel.lin_x = true, p[j].key = j ? "bottom left" : "top right";
-  p[1].format = "%.3f";
-  contrast_levels(&k, last, l);
-  for (int j = 0; j < 2; j++) {
-    const int line = plot_series(&p[0], PLOT_LINE, plot_color(j), "%s", j ? "Adam" : "AdamW");
+  static const char *const panel[] = {"figa7_difference", "figa7_no_decay"}, *const title[] = {"AdamW less Adam",
+                                                                                               "AdamW less no decay"};
+  for (int j = 1; j < 3; j++) {
+    plot_begin(&p[j], panel[j - 1], PLOT_HALF, title[j - 1], "Share of the run", "Difference of training loss");
+    p[j].key = "bottom left", p[j].format = "%.3f";
+  }
+  for (int j = 0; j < 3; j++) p[j].panel.lin_x = true;
+  p[0].key = "top right";
+  has_pair(&k, last, l, &levels);
+  for (int j = 0; j < levels; j++) {
+    const int line = plot_series(&p[0], PLOT_LINE, plot_color(j), "%s", optimizer_name[(int)l[j].level]);
     for (int i = 0; i <= STEPS; i++) {
       const double u = FROM + (1 - FROM) * i / STEPS;
       PlotPoint *q = plot_add(&p[0], line, u, level_curve_at(&k, &l[j], u));
       if (i == STEPS) q->run = k.item[l[j].first].r;
     }
   }
-  const int zero = plot_series(&p[1], PLOT_THIN, "#70777f", "%s", "");
-  plot_add(&p[1], zero, FROM, 0), plot_add(&p[1], zero, 1, 0);
+  const int panels = levels > 2 ? 3 : 2;
+  for (int j = 1; j < panels; j++) {
+    const int zero = plot_series(&p[j], PLOT_THIN, "#70777f", "%s", "");
+    plot_add(&p[j], zero, FROM, 0), plot_add(&p[j], zero, 1, 0);
+  }
   char *rows = NULL;
   size_t len;
   FILE *t = open_memstream(&rows, &len);
@@ -172,48 +192,56 @@ int put_optimizer(FILE *f, const StudyFit *s, const char *dir, Err *e) {
     fail(e, E_MEMORY, "no memory for a table");
     goto done;
   }
-  fputs("params,budget,runs,loss_adamw,loss_adam,difference,difference_se,crossing\n", o.f);
+  fputs("params,budget,runs,loss_adamw,loss_adam,difference,difference_se,loss_no_decay,crossing\n", o.f);
   int better = 0, pairs = 0;
   for (int g = 0; g < k.groups; g++) {
-    if (contrast_levels(&k, g, l) != 2) continue;
+    if (!has_pair(&k, g, l, &levels)) continue;
     const Record *r = contrast_first(&k, g);
-    const double d = l[0].mean - l[1].mean, se = hypot(l[0].se, l[1].se), cross = crossing(&k, l);
-    const int line = plot_series(&p[1], PLOT_LINE, plot_color(g), "%s", group_name(r));
-    for (int i = 0; i <= STEPS; i++) {
-      const double u = FROM + (1 - FROM) * i / STEPS;
-      PlotPoint *q = plot_add(&p[1], line, u, level_curve_at(&k, &l[0], u) - level_curve_at(&k, &l[1], u));
-      if (i == STEPS) q->run = k.item[l[0].first].r;
+    double se;
+    const double d = contrast_difference(&k, l, 2, 0, 1, k.seed_sd, &se), cross = crossing(&k, l);
+    for (int j = 1; j < panels && j < levels; j++) {
+      const int line = plot_series(&p[j], PLOT_LINE, plot_color(g), "%s", group_name(r));
+      for (int i = 0; i <= STEPS; i++) {
+        const double u = FROM + (1 - FROM) * i / STEPS;
+        PlotPoint *q = plot_add(&p[j], line, u, level_curve_at(&k, &l[0], u) - level_curve_at(&k, &l[j], u));
+        if (i == STEPS) q->run = k.item[l[j].first].r;
+      }
     }
     better += d < 0, pairs++;
-    fprintf(o.f, "%.17g,%.17g,%d,%.17g,%.17g,%.17g,%.17g,", r->params.total, r->cfg.budget, l[0].n + l[1].n, l[0].mean,
+    fprintf(o.f, "%.17g,%.17g,%d,%.17g,%.17g,%.17g,%.17g", r->params.total, r->cfg.budget, l[0].n + l[1].n, l[0].mean,
             l[1].mean, d, se);
-    isnan(cross) ? fputs("\n", o.f) : fprintf(o.f, "%.17g\n", cross);
+    levels > 2 ? fprintf(o.f, ",%.17g", l[2].mean) : fputc(',', o.f);
+    isnan(cross) ? fputs(",\n", o.f) : fprintf(o.f, ",%.17g\n", cross);
     fprintf(t,
             "<tr><td class=\"l\">%s</td><td>%d + %d</td><td>%.4f</td><td>%.4f</td><td><b>%+.4f</b></td><td>%.4f</td>",
             group_name(r), l[0].n, l[1].n, l[0].mean, l[1].mean, d, se);
-    isnan(cross) ? fputs("<td>never</td></tr>\n", t) : fprintf(t, "<td>%.0f %%</td></tr>\n", 100 * cross);
+    levels > 2 ? fprintf(t, "<td>%.4f</td>", l[2].mean) : fputs("<td></td>", t);
+    isnan(cross)    ? fputs("<td>never</td></tr>\n", t)
+    : cross <= FROM ? fputs("<td>from the start</td></tr>\n", t)
+                    : fprintf(t, "<td>%.0f %%</td></tr>\n", 100 * cross);
   }
   fclose(t);
-  if (!out_commit(&o, e) && !plots_draw(p, 2, dir, "figa7", e)) {
+  if (!out_commit(&o, e) && !plots_draw(p, panels, dir, "figa7", e)) {
     fputs("<h2 id=\"adam\">AdamW or Adam?</h2>\n<figure id=\"figa7\">\n", f);
-    plots_inline(f, p, 2, dir, e);
+    plots_inline(f, p, panels, dir, e);
     fprintf(
         f,
         "<figcaption>Fig A7 of the paper, where AdamW ends lower and crosses about 80 %% of the way. Smoothed training "
         "loss, mean over seeds. Here AdamW ends lower at %d of %d sizes. ",
         better, pairs);
-    put_files(f, "figa7", (const char *const[]){"figa7_curves", "figa7_difference", NULL});
-    fprintf(
-        f,
-        "<div class=\"scroll\"><table><caption>Final held-out loss; ± by the noise between seeds. Crossing: the share "
-        "of the run from which on AdamW’s training loss stays below. <a href=\"tables/figa7.csv\">figa7.csv</a>"
-        "</caption><thead><tr><th class=\"l\">size</th><th>runs</th><th>AdamW</th><th>Adam</th><th>difference</th>"
-        "<th>±</th><th>crossing</th></tr></thead><tbody>\n%s</tbody></table></div>\n",
-        rows);
+    put_files(f, "figa7",
+              (const char *const[]){"figa7_curves", "figa7_difference", panels > 2 ? "figa7_no_decay" : NULL, NULL});
+    fprintf(f,
+            "<div class=\"scroll\"><table><caption>Final held-out loss; ± one standard error of the difference. "
+            "Crossing: the share "
+            "of the run from which on AdamW’s training loss stays below. <a href=\"tables/figa7.csv\">figa7.csv</a>"
+            "</caption><thead><tr><th class=\"l\">size</th><th>runs</th><th>AdamW</th><th>Adam</th><th>difference</th>"
+            "<th>±</th><th>no decay</th><th>crossing</th></tr></thead><tbody>\n%s</tbody></table></div>\n",
+            rows);
   }
   free(rows);
 done:
-  plots_free(p, 2);
+  plots_free(p, 3);
   contrast_free(&k);
   return e->code;
 }

@@ -1,0 +1,234 @@
+// test_parts.c: a study of many parts, with records that were made up from a known surface and known effects: which
+// runs belong to which part, what each part's section says, and that every point leads to its row.
+#include "contrast.h"
+#include "plan.h"
+#include "report.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+// cmocka's assert_float_equal compares floats.
+#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
+
+static char dir[64];
+static const Surface toy = {1.2, 30, 50, .35, .33};
+static const char study_file[] =
+    "[study]\nbudgets = 4e11\nseeds = 2\n"
+    "[part isoflop]\nbudgets = 1e11, 2.5e11, 6e11\ntokens_per_param = 2, 60\nseeds = 1\n"
+    "[part horizons]\nkind = horizons\nparams_range = 20000, 90000\ntokens_per_param = 4, 64\n"
+    "sizes_per_budget = 4\nseeds = 1\n"
+    "[part code]\ncorpus = code\nbudgets = 1e11, 2.5e11, 6e11\ntokens_per_param = 2, 60\n"
+    "[part cosine]\nshapes = 32x2x2\nvary = cosine_cycle 1 1.5 5\n"
+    "[part adam]\nshapes = 32x2x2\nvary = optimizer adamw adam\n"
+    "[part depth]\nshapes = 52x2x2, 42x3x3\n[part heads]\nshapes = 48x3x2, 48x3x4\n"
+    "[part neighbours]\nshapes = 48x3x3\nvary = lr_scale 0.5 1 2 | batch_scale 2\n"
+    "[part kaplan-rate]\nbudgets = 1e11, 2.5e11, 6e11\ntokens_per_param = 2, 60\nlr = 0.003\n"
+    "[part bf16]\nshapes = 32x2x2, 48x3x3\nvary = precision fp32 bf16\n";
+
+// What a run's settings add to its loss. Seeds add .01 (seed - 1.5): the same to every run of a seed.
+static double effect(const Config *c) {
+  return .02 * log(c->cosine_cycle) + (strcmp(c->optimizer, "adam") ? 0 : .03) +
+         (strcmp(c->precision, "bf16") ? 0 : .001) + .01 * (c->seed - 1.5);
+}
+
+static void write_run(const Cell *cell) {
+  Err e;
+  Record r = {.cfg = cell->cfg, .params = shape_params(&cell->cfg), .flops_per_token = shape_flops(&cell->cfg)};
+  r.tokens = r.cfg.tokens, r.steps = (int)(r.tokens / r.cfg.batch_tokens), r.epochs = .1;
+  r.val_loss = surface_at(&toy, r.params.total, r.tokens) + effect(&r.cfg);
+  r.val_loss_se = .002, r.train_loss = r.val_loss, r.floor_nats = r.val_floor = NAN, r.seconds = 1;
+  strcpy(r.id, cell->id), strcpy(r.status, "finished");
+  snprintf(r.corpus_name, sizeof r.corpus_name, "%.60s", r.cfg.corpus);
+  char path[256];
+  OutFile o;
+  snprintf(path, sizeof path, "%s/runs/%s", dir, r.id);
+  assert_int_equal(dir_make(path, &e), OK);
+  strcat(path, "/run.ini");
+  assert_int_equal(record_write(path, &r, &e), OK);
+  strcpy(strrchr(path, '/'), "/curve.tsv");
+  assert_int_equal(out_open(&o, path, &e), OK);
+  fputs("step\ttokens\tflops\tlr\ttrain_loss\tval_loss\n", o.f);
+  for (int k = 1; k <= 60; k++) {
+    const double D = r.tokens * k / 60;
+    // Adam is ahead in the first half of a run.
+    const double ahead = strcmp(r.cfg.optimizer, "adam") ? 0 : -.06 * (1 - k / 60.);
+    fprintf(o.f, "%d\t%.17g\t%.17g\t0\t%.17g\t\n", k, D, D * r.flops_per_token.exact,
+            surface_at(&toy, r.params.total, D) + effect(&r.cfg) + ahead + .05 * (1 - k / 60.));
+  }
+  assert_int_equal(out_commit(&o, &e), OK);
+}
+
+static int setup(void **state) {
+  (void)state;
+  Err e;
+  OutFile o;
+  Study *s = calloc(1, sizeof *s);
+  Plan p;
+  char path[128];
+  const char *file = path;
+  snprintf(dir, sizeof dir, "/tmp/isoflop-parts-XXXXXX");
+  if (!mkdtemp(dir)) return -1;
+  snprintf(path, sizeof path, "%s/file.ini", dir);
+  if (out_open(&o, path, &e) || fputs(study_file, o.f) < 0 || out_commit(&o, &e)) return -1;
+  if (study_load(s, 1, &file, 0, NULL, &e)) fail_msg("%s", e.msg);
+  for (int i = 0; i < s->n; i++)
+    s->part[i].corpus_hash = hash_bytes(1, s->part[i].cfg.corpus, 4), s->part[i].corpus_tokens = 1e9;
+  if (study_save(dir, s, &e) || plan_make(&p, s, NULL, &e)) fail_msg("%s", e.msg);
+  assert_true(p.complete);
+  for (int i = 0; i < p.n; i++) write_run(&p.cells[i]);
+  plan_free(&p);
+  free(s);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  char command[128];
+  snprintf(command, sizeof command, "rm -rf %s", dir);
+  return system(command);
+}
+
+__attribute__((noinline)) static char *slurp(const char *name) {
+  char path[256], *text;
+  size_t len;
+  Err e;
+  snprintf(path, sizeof path, "%s/%s", dir, name);
+  if (file_read(path, &text, &len, &e)) fail_msg("%s", e.msg);
+  return text;
+}
+
+static void runs_find_their_parts(void **state) {
+  (void)state;
+  Err e;
+  Records all;
+  StudyFit s;
+  if (study_open(dir, &all, &s, &e)) fail_msg("%s", e.msg);
+  assert_int_equal(s.parts.n, 10);
+  const PartFit *isoflop = parts_find(&s.parts, "isoflop"), *horizons = parts_find(&s.parts, "horizons"),
+                *cosine = parts_find(&s.parts, "cosine"), *bf16 = parts_find(&s.parts, "bf16");
+  assert_null(parts_find(&s.parts, "synthetic"));
+  assert_int_equal(horizons->rs.n, 16), assert_int_equal(cosine->rs.n, 6), assert_int_equal(bf16->rs.n, 8);
+  // The laws rest on isoflop and horizons, each run once; horizons belong to no budget.
+  assert_int_equal(s.records->n, isoflop->rs.n + horizons->rs.n);
+  assert_int_equal(s.a[0].points.n_budgets, 3);
+  for (int i = 0; i < horizons->rs.n; i++) assert_int_equal(horizons->points.p[i].budget, -1);
+  // The matched cosine in fp32 is a run of cosine and of bf16.
+  int shared = 0;
+  for (int i = 0; i < cosine->rs.n; i++)
+    for (int j = 0; j < bf16->rs.n; j++) shared += !strcmp(cosine->rs.r[i].id, bf16->rs.r[j].id);
+  assert_int_equal(shared, 2);
+  // Half of the runs have one seed only, of +-.005: the surface is off by no more than that.
+  assert_near(surface_a(&s.a[0].surface.s), surface_a(&toy), .1);
+  study_free(&s);
+  records_free(&all);
+}
+
+static double cycle_of(const Record *r) { return r->cfg.cosine_cycle; }
+
+// Luck that runs of one seed share falls out of a difference, and is there in the noise between seeds.
+static void differences_are_paired(void **state) {
+  (void)state;
+  Err e;
+  Records all;
+  StudyFit s;
+  Contrast k;
+  Level l[MAX_LEVELS_SHOWN];
+  double se;
+  if (study_open(dir, &all, &s, &e)) fail_msg("%s", e.msg);
+  assert_int_equal(contrast_make(&k, parts_find(&s.parts, "cosine"), cycle_of, 1, &e), OK);
+  assert_int_equal(k.groups, 1);
+  assert_near(k.seed_sd, .01 / sqrt(2), 1e-9);
+  assert_int_equal(contrast_levels(&k, 0, l), 3);
+  assert_near(contrast_difference(&k, l, 3, 2, 0, k.seed_sd, &se), .02 * log(5), 1e-9);
+  assert_near(se, 0, 1e-9);
+  // With other seeds there are no pairs.
+  Record other = *k.item[l[2].first].r;
+  other.cfg.seed = 9, k.item[l[2].first].r = &other;
+  contrast_difference(&k, l, 3, 2, 0, .01, &se);
+  assert_near(se, .01, 1e-12);  // sqrt(1/2 + 1/2)
+  contrast_free(&k);
+  study_free(&s);
+  records_free(&all);
+}
+
+static double number_at(const char *text, const char *key, int column) {
+  const char *at = strstr(text, key);
+  if (!at) fail_msg("not found: %s", key);
+  for (at += strlen(key); at && column > 0; column--) at = strchr(at + 1, ',');
+  return at ? strtod(at + (*at == ','), NULL) : NAN;
+}
+
+static void page_has_every_part(void **state) {
+  (void)state;
+  Err e;
+  if (report_study(dir, 3, 100, NULL, &e)) fail_msg("%s", e.msg);
+  char *page = slurp("report.html");
+  static const char *const ids[] = {"fig1",  "fig2",  "fig3",       "fig4",         "ladder-figure", "tablea2",
+                                    "figa1", "figa7", "neighbours", "shape-figure", "bf16-figure",   "shapes"};
+  for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+    char want[48];
+    snprintf(want, sizeof want, "id=\"%s\"", ids[i]);
+    if (!strstr(page, want)) fail_msg("not on the page: %s", want);
+  }
+  assert_null(strstr(page, "id=\"verdict\""));
+  assert_non_null(strstr(page, "% of its peak of 100.0"));
+  assert_null(strstr(page, "rgb("));
+  int links = 0;
+  for (char *s = page; (s = strstr(s, "href=\"#")) != NULL; links++) {
+    char want[96];
+    s += 7;
+    snprintf(want, sizeof want, "id=\"%.*s\"", (int)strcspn(s, "\""), s);
+    if (!strstr(page, want)) fail_msg("a link leads nowhere: %s", want);
+  }
+  int rows = 0;
+  for (char *s = page; (s = strstr(s, "<tr id=\"run-")) != NULL; s++) rows++;
+  assert_true(links > rows && rows > 60);
+  free(page);
+  char *csv = slurp("tables/figa1.csv");
+  assert_near(number_at(csv, ",5,2,", 2), .02 * log(5), 1e-9);
+  free(csv), csv = slurp("tables/neighbours.csv");
+  assert_near(number_at(csv, "rate,0.5,", 0), 2, 0);  // runs: the rule was found among its neighbours
+  assert_near(number_at(csv, "batch,2,", 0), 2, 0);
+  free(csv), csv = slurp("tables/figa7.csv");
+  assert_near(number_at(csv, "difference_se,loss_no_decay,crossing\n", 5), -.03, 1e-9);
+  assert_near(number_at(csv, "difference_se,loss_no_decay,crossing\n", 8), .5, .03);
+  free(csv);
+}
+
+static void verdict_is_shown_as_written(void **state) {
+  (void)state;
+  Err e;
+  OutFile o;
+  char path[128];
+  snprintf(path, sizeof path, "%s/verdict.csv", dir);
+  assert_int_equal(out_open(&o, path, &e), OK);
+  fputs("part,size,run_id,runs,verdict,params,tokens,flops,forecast,p10,p90,loss,bits_per_byte,bits_per_byte_se,word_"
+        "perplexity,word_perplexity_se,last_word,last_word_se,flops_per_token_forward\n",
+        o.f);
+  for (int k = 0; k < 2; k++)
+    fprintf(o.f, "verdict,%s,%s,1,%s,%d,1e6,6e13,1.5,1.4,1.6,%.4f,2.1,.01,90,2,.125,.01,%d\n",
+            k ? "larger" : "recommended", "id", k ? "fail" : "pass", k ? 400000 : 100000, k ? 1.7 : 1.45, k ? 8 : 2);
+  assert_int_equal(out_commit(&o, &e), OK);
+  if (report_study(dir, 0, 0, NULL, &e)) fail_msg("%s", e.msg);
+  char *page = slurp("report.html");
+  assert_non_null(strstr(page, "the recommended size wins by 0.2500 nats"));
+  assert_non_null(strstr(page, "costs 4.00 times as much"));
+  assert_non_null(strstr(page, "<b>1.7000</b> <span class=\"fail\">fail</span>"));
+  assert_non_null(strstr(page, "12.50 ± 1.00"));
+  free(page);
+  unlink(path);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(runs_find_their_parts),
+      cmocka_unit_test(differences_are_paired),
+      cmocka_unit_test(page_has_every_part),
+      cmocka_unit_test(verdict_is_shown_as_written),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
