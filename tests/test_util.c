@@ -1,0 +1,100 @@
+// test_util.c: files that appear whole or not at all, and what is swept away of those that did not.
+#include "util.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static char folder[] = "/tmp/test_util.XXXXXX";
+
+static int make_folder(void **state) {
+  (void)state;
+  return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state) {
+  (void)state;
+  char command[100];
+  snprintf(command, sizeof command, "rm -rf %s", folder);
+  return system(command);
+}
+
+static const char *touch(const char *format, ...) {
+  static char path[8][300];
+  static int next;
+  char *p = path[next++ % 8];
+  va_list ap;
+  va_start(ap, format);
+  const int n = snprintf(p, 300, "%s/", folder);
+  vsnprintf(p + n, (size_t)(300 - n), format, ap);
+  va_end(ap);
+  fclose(fopen(p, "w"));
+  return p;
+}
+
+static void test_only_temporary_files_of_the_dead_are_swept_away(void **state) {
+  (void)state;
+  Err e;
+  OutFile o;
+  char host[300], wanted[300];
+  assert_int_equal(gethostname(host, sizeof host), 0);
+  const pid_t dead = fork();
+  if (dead == 0) _exit(0);
+  waitpid(dead, NULL, 0);
+  const char *gone = touch("a.bin.%s.%d.tmp", host, (int)dead);
+  const char *kept[] = {touch("b.bin.%s.%d.tmp", host, (int)getppid()), touch("c.bin.elsewhere.%d.tmp", (int)dead),
+                        touch("d.bin.%s.%d.tmpx", host, (int)dead), touch("%s.%d.tmp", host, (int)dead), touch("e.tmp")};
+  out_clear(folder);
+  assert_false(file_exists(gone));
+  for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) assert_true(file_exists(kept[i]));
+  out_clear("/no/such/folder");
+
+  // Until it is published a file has its temporary name alone; given up, none.
+  snprintf(wanted, sizeof wanted, "%s/f", folder);
+  assert_int_equal(out_open(&o, wanted, &e), OK);
+  out_write(&o, "text", 4);
+  assert_int_equal(out_sync(&o, &e), OK);
+  assert_false(file_exists(wanted));
+  assert_true(file_exists(o.temp));
+  assert_int_equal(out_publish(&o, &e), OK);
+  assert_true(file_exists(wanted) && !file_exists(o.temp));
+  assert_int_equal(out_open(&o, wanted, &e), OK);
+  out_abort(&o);
+  assert_false(file_exists(o.temp));
+}
+
+static void test_what_cannot_be_written_is_named(void **state) {
+  (void)state;
+  Err e;
+  OutFile o;
+  char path[1200];
+  memset(path, 'x', sizeof path);
+  path[sizeof path - 1] = 0;
+  assert_int_equal(out_open(&o, path, &e), E_IO);
+  assert_non_null(strstr(e.msg, "path too long"));
+  assert_int_equal(dir_make(path, &e), E_IO);
+  assert_int_equal(out_open(&o, "/no/such/folder/f", &e), E_IO);
+  assert_non_null(strstr(e.msg, "/no/such/folder/f: cannot write"));
+  // A folder in the file's place: the rename fails, and the temporary file is gone.
+  snprintf(path, sizeof path, "%s/in-the-way/file", folder);
+  assert_int_equal(dir_make(path, &e), OK);
+  snprintf(path, sizeof path, "%s/in-the-way", folder);
+  assert_int_equal(out_open(&o, path, &e), OK);
+  assert_int_equal(out_commit(&o, &e), E_IO);
+  assert_non_null(strstr(e.msg, "in-the-way: cannot write"));
+  assert_false(file_exists(o.temp));
+  assert_null(mem_new((size_t)-1 / 2, "far too much", &e));
+  assert_int_equal(e.code, E_MEMORY);
+  assert_null(mem_new((size_t)-1, "more than there is", &e));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_only_temporary_files_of_the_dead_are_swept_away),
+    cmocka_unit_test(test_what_cannot_be_written_is_named),
+  };
+  return cmocka_run_group_tests_name("util", tests, make_folder, remove_folder);
+}
