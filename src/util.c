@@ -123,8 +123,13 @@ static int out_failed(OutFile *o, const char *what, Err *e) {
 
 int out_sync(OutFile *o, Err *e) {
   assert(o->f);
-  errno = o->why ? o->why : EIO;  // for a write that failed long ago, whose own is gone
-  if (fflush(o->f) != 0 || ferror(o->f) || fsync(fileno(o->f)) != 0) return out_failed(o, "write", e);
+  errno = o->why;
+  bool good = fflush(o->f) == 0;
+  if (good && ferror(o->f) && !o->why) {  // printed long ago, and its errno is gone
+    out_abort(o);
+    return fail(e, E_IO, "%s: cannot write all of it: disk full, or an input or output error", o->path);
+  }
+  if (!good || ferror(o->f) || fsync(fileno(o->f)) != 0) return out_failed(o, "write", e);
   FILE *f = o->f;
   o->f = NULL;
   return fclose(f) == 0 ? OK : out_failed(o, "write", e);

@@ -91,7 +91,7 @@ campaign() {
       [ "$(grep -c '^isoflop: ' err)" -eq 1 ] || { echo "$hit: expected one line:"; cat err; } >>why
       case $kind in
         once | ever | stack) grep -qiE '^isoflop: .*memory' err || { echo "$hit: no word of memory:"; cat err; } ;;
-        full) grep -qE '^isoflop: .*: No space left on device|gnuplot' err || { echo "$hit: no word of it:"; cat err; } ;;
+        full) grep -qE '^isoflop: .*: (No space left on device|disk full)|gnuplot' err || { echo "$hit: no word of it:"; cat err; } ;;
         *) file=$(basename "${hit##* }" | sed -E 's/\.[^.]+\.[0-9]+\.tmp$//')
           grep -qF "$file" err || { echo "$hit: $file is not named:"; cat err; } ;;
       esac >>why
@@ -142,7 +142,7 @@ case $ONLY in *tmpfs*)
       case $code in
         0) ;;
         6 | 8) ended=$((ended + 1))
-          [ "$(grep -c '^isoflop: ' ../err)" -eq 1 ] && grep -qE '^isoflop: .*(No space left|gnuplot)' ../err ||
+          [ "$(grep -c '^isoflop: ' ../err)" -eq 1 ] && grep -qE '^isoflop: .*(No space left|disk full|gnuplot)' ../err ||
             { echo "$room bytes free: expected a line:"; cat ../err; } ;;
         *) echo "$room bytes free: exit code $code"; cat ../err ;;
       esac >>../why
