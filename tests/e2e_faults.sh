@@ -38,11 +38,12 @@ cmd_sweep="sweep $STUDY --set budgets=1.5e8 --set sizes_per_budget=3 --workers 1
 cmd_fit="fit --selftest 3 w" ref_fit=study
 cmd_report="report --selftest 3 w" ref_report=study
 begin_train() { :; }
-begin_resume() { cp -rL begun w; }
+begin_resume() { cp -rLp begun w; }
 begin_sweep() { :; }
-begin_fit() { cp -rL study w; }
-begin_report() { cp -rL study w; }
+begin_fit() { cp -rLp study w; }
+begin_report() { cp -rLp study w; }
 
+# Copies keep their times: the report tells the wall time from them.
 # What may differ between two runs of the same: seconds, the checksum over them; the processor's name, if it could not be read;
 # the moment in a PDF.
 plain() { case $1 in */run.ini) grep -vE '^(seconds|check|run_threads|cpu) ' "$1" ;; */runs.csv) cut -d, -f 1-19,21- "$1" ;;

@@ -20,7 +20,9 @@ kills=0 runs=0 started=0
 while [ $kills -lt "$KILLS" ] && [ ! -s why ]; do
   started=$((started + 1))
   moment=$(awk -v s=$SEED -v i=$started -v d="$seconds" 'BEGIN { srand(s * 100003 + i); rand(); print 0.01 + rand() * (0.02 + d / 3) }')
-  timeout -s KILL "$moment" "$ISOFLOP" $RUN --out w --set threads=$((started % 5 ? 1 : 2)) >log 2>&1
+  "$ISOFLOP" $RUN --out w --set threads=$((started % 5 ? 1 : 2)) >log 2>&1 & pid=$!
+  sleep "$moment"; kill -KILL $pid 2>/dev/null
+  wait $pid 2>/dev/null  # until it is gone: what it left behind is swept away only then
   code=$?
   if [ $code -eq 137 ]; then
     kills=$((kills + 1))
