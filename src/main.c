@@ -6,6 +6,7 @@
 #include "sweep.h"
 #include "train.h"
 #include "verdict.h"
+#include "verify.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@ static const Command COMMANDS[] = {
     {"fit", fit_main, "scaling laws from a study's finished runs"},
     {"report", report_main, "figures, tables and one HTML page from a study"},
     {"verdict", verdict_main, "the forecast pair of a study against what it came to"},
+    {"rerun", rerun_main, "one run of a study again: does it give the same bytes?"},
+    {"verify", verify_main, "every file of a study checked, what is damaged named"},
     {"corpus", corpus_main, "make and inspect token files"},
     {"bench", bench_main, "speed of the kernels and of a training step, beside the machine's peak"},
     {0},
@@ -43,7 +46,8 @@ static void help(FILE *f) {
   fputs("  help options    every option of study files and --set, with range and default\n\n"
         "Exit codes: 0 done · 2 command line · 3 configuration · 4 corpus · 5 damaged or foreign study, record or "
         "checkpoint ·\n"
-        "  6 disk · 7 memory · 8 some runs of a sweep failed · 75, 130, 143 stopped after a checkpoint, run again\n"
+        "  6 disk · 7 memory · 8 some runs of a sweep failed · 9 a rerun gave other bytes ·\n"
+        "  75, 130, 143 stopped after a checkpoint, run again\n"
         "Environment: KERNELS=scalar|avx2|avx512|openblas forces a table · ISOFLOP_DATA where token files live "
         "(default data)\n",
         f);

@@ -21,11 +21,15 @@ enum {
   THREAD_BYTES = 1 << 20,  // of each thread but the first: its stack and the blocks of its products, as measured
 };
 static const double MAX_LOST = 60;        // seconds of work that a kill may cost
-static const double DIVERGED_RISE = 1.0;  // nats above the best held-out loss so far
+static const double DIVERGED_RISE = 1.0;  // nats above the best held-out loss so far, or above that of knowing nothing
 
-static volatile sig_atomic_t stop_signal;
+static volatile sig_atomic_t stop_signal, status_wanted;
 
 static void on_signal(int sig) {
+  if (sig == SIGUSR1) {
+    status_wanted = 1;
+    return;
+  }
   if (stop_signal) _exit(128 + sig);  // the second one does not wait
   stop_signal = sig;
 }
@@ -66,21 +70,24 @@ static bool falls_on(int step, int steps, int n) {
   return (int64_t)step * n / steps != (int64_t)(step - 1) * n / steps;
 }
 
+void train_curve(const Config *cfg, const Progress *p, FILE *f) {
+  const double per_token = shape_flops(cfg).exact;
+  fprintf(f, "step\ttokens\tflops\tlr\ttrain_loss\tval_loss\n");
+  for (int i = 0; i < p->n_points; i++) {
+    const CurvePoint *c = &p->points[i];
+    const double tokens = (double)c->step * cfg->batch_tokens;
+    fprintf(f, "%lld\t%.0f\t%.9g\t%.9g\t%.9g\t", (long long)c->step, tokens, tokens * per_token, c->lr, c->train_loss);
+    if (!isnan(c->val_loss)) fprintf(f, "%.9g", c->val_loss);
+    fputc('\n', f);
+  }
+}
+
 static int curve_write(const char *dir, const Config *cfg, const Progress *p, Err *e) {
   char path[1024];
   snprintf(path, sizeof path, "%s/curve.tsv", dir);
   OutFile o;
   if (out_open(&o, path, e)) return e->code;
-  const double per_token = shape_flops(cfg).exact;
-  fprintf(o.f, "step\ttokens\tflops\tlr\ttrain_loss\tval_loss\n");
-  for (int i = 0; i < p->n_points; i++) {
-    const CurvePoint *c = &p->points[i];
-    const double tokens = (double)c->step * cfg->batch_tokens;
-    fprintf(o.f, "%lld\t%.0f\t%.9g\t%.9g\t%.9g\t", (long long)c->step, tokens, tokens * per_token, c->lr,
-            c->train_loss);
-    if (!isnan(c->val_loss)) fprintf(o.f, "%.9g", c->val_loss);
-    fputc('\n', o.f);
-  }
+  train_curve(cfg, p, o.f);
   return out_commit(&o, e);
 }
 
@@ -165,9 +172,18 @@ static int begin(Run *r, Err *e) {
   free(r->p.points);
   r->p.points = points;
   r->first = r->p.step;
-  r->best = INFINITY;
+  r->best = log(VOCAB);
   for (int i = 0; i < r->p.n_points; i++)
     if (points[i].val_loss < r->best) r->best = points[i].val_loss;
+  return OK;
+}
+
+// The held-out loss over about that many tokens; one that has risen far, or is no number, ends the run.
+static int evaluate(Run *r, double tokens, double *loss, double *se, Err *e) {
+  const int windows = batch_val_windows(r->corpus, tokens, r->cfg->seq_len);
+  if (train_eval(&r->model, r->corpus, windows > 0 ? windows : 1, loss, se, e)) return e->code;
+  if (!(*loss < r->best + DIVERGED_RISE)) diverge(r, "step %d: held-out loss %.4f after %.4f", *loss, r->best);
+  r->best = fmin(r->best, *loss);
   return OK;
 }
 
@@ -184,16 +200,10 @@ static int advance(Run *r, Err *e) {
   r->smooth = isnan(r->smooth) ? loss : 0.98 * r->smooth + 0.02 * loss;
   if (!isfinite(loss) || !isfinite(norm)) diverge(r, "step %d: loss %g, gradient norm %g", loss, norm);
 
-  const bool evaluate = cfg->eval_points > 0 && step < r->steps && falls_on(step, r->steps, cfg->eval_points);
-  if (!falls_on(step, r->steps, CURVE_POINTS) && !evaluate && step < r->steps && is_running(r)) return OK;
+  const bool due = cfg->eval_points > 0 && step < r->steps && falls_on(step, r->steps, cfg->eval_points);
+  if (!falls_on(step, r->steps, CURVE_POINTS) && !due && step < r->steps && is_running(r)) return OK;
   CurvePoint c = {.step = step, .lr = lr, .train_loss = r->p.bin_loss / r->p.bin_steps, .val_loss = NAN};
-  if (evaluate && is_running(r)) {
-    const int windows = batch_val_windows(r->corpus, cfg->eval_tokens / TRAIN_MID_EVAL, cfg->seq_len);
-    if (train_eval(&r->model, r->corpus, windows > 0 ? windows : 1, &c.val_loss, NULL, e)) return e->code;
-    if (!(c.val_loss < r->best + DIVERGED_RISE))
-      diverge(r, "step %d: held-out loss %.4f after %.4f", c.val_loss, r->best);
-    r->best = fmin(r->best, c.val_loss);
-  }
+  if (due && is_running(r) && evaluate(r, cfg->eval_tokens / TRAIN_MID_EVAL, &c.val_loss, NULL, e)) return e->code;
   r->p.points[r->p.n_points++] = c;
   r->p.bin_loss = r->p.bin_steps = 0;
   return OK;
@@ -212,7 +222,8 @@ static bool save_due(const Run *r, double now) {
 static int attend(Run *r, Err *e) {
   const double now = now_seconds();
   const bool over = r->p.step == r->steps || !is_running(r);
-  if (over || now - r->told > (r->kind == PROGRESS_PIPE ? 0.25 : 2)) {
+  if (over || status_wanted || now - r->told > (r->kind == PROGRESS_PIPE ? 0.25 : 2)) {
+    status_wanted = 0;
     r->told = now;
     report(r);
   }
@@ -232,9 +243,7 @@ static int conclude(Run *r, Err *e) {
   Record *rec = &r->record;
   Progress *p = &r->p;
   if (is_running(r)) {
-    const int windows = batch_val_windows(r->corpus, r->cfg->eval_tokens, r->cfg->seq_len);
-    if (train_eval(&r->model, r->corpus, windows > 0 ? windows : 1, &rec->val_loss, &rec->val_loss_se, e))
-      return e->code;
+    if (evaluate(r, r->cfg->eval_tokens, &rec->val_loss, &rec->val_loss_se, e)) return e->code;
     p->points[p->n_points - 1].val_loss = rec->val_loss;
   }
   const int n = p->n_points < FINAL_POINTS ? p->n_points : FINAL_POINTS;
@@ -262,9 +271,10 @@ int train_run(const Config *cfg, const Corpus *corpus, const char *dir, Progress
            .attended = now,
            .saved = now};
   r.steps = (int)lround(cfg->tokens / cfg->batch_tokens);
-  struct sigaction act = {.sa_handler = on_signal}, was_int, was_term;
+  struct sigaction act = {.sa_handler = on_signal}, was_int, was_term, was_usr;
   sigaction(SIGINT, &act, &was_int);
   sigaction(SIGTERM, &act, &was_term);
+  sigaction(SIGUSR1, &act, &was_usr);
   int code = begin(&r, e);
   while (code == OK && r.p.step < r.steps && is_running(&r)) {
     code = advance(&r, e);
@@ -273,6 +283,7 @@ int train_run(const Config *cfg, const Corpus *corpus, const char *dir, Progress
   if (code == OK) code = conclude(&r, e);
   sigaction(SIGINT, &was_int, NULL);
   sigaction(SIGTERM, &was_term, NULL);
+  sigaction(SIGUSR1, &was_usr, NULL);
   free(r.p.points);
   free(r.rows);
   model_free(&r.model);

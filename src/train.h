@@ -15,6 +15,9 @@ typedef enum { PROGRESS_NONE, PROGRESS_LINES, PROGRESS_PIPE } ProgressKind;
 // an error.
 int train_run(const Config *cfg, const Corpus *corpus, const char *dir, ProgressKind kind, int fd, Err *e);
 
+// curve.tsv of a run, from its points; model.bin holds the same points, under a checksum.
+void train_curve(const Config *cfg, const Progress *p, FILE *f);
+
 // Held-out loss in nats per token over `windows` windows of T tokens, and its standard error. Neighbouring windows
 // share a document, so the error is that of means over TRAIN_EVAL_CLUSTER windows in a row (`se` may be NULL).
 enum { TRAIN_EVAL_CLUSTER = 16, TRAIN_MID_EVAL = 8 /* an evaluation on the way uses 1/8 of the final one's windows */ };

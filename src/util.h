@@ -18,6 +18,7 @@ enum {
   E_IO = 6,      // disk full, not writable
   E_MEMORY = 7,
   E_RUNS = 8,      // the sweep finished, but some runs failed
+  E_DIFFERS = 9,   // a rerun gave other bytes than the run
   E_REQUEUE = 75,  // stopped after a checkpoint: run the same command again
 };
 typedef struct Err {

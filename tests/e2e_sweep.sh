@@ -28,6 +28,7 @@ within() {  # within SECONDS COMMAND...: waits until the command passes
   while ! "$@" >/dev/null 2>&1; do left=$((left - 1)); [ $left -gt 0 ] || return 1; sleep 0.05; done
 }
 exists() { ls $1; }  # a pattern
+has_child() { [ -n "$(children "$1")" ]; }
 children() { awk -v parent="$1" '/^Pid:/ { pid = $2 } /^PPid:/ && $2 == parent { print pid }' /proc/[0-9]*/status 2>/dev/null; }
 
 # ---- Same bytes for any number of workers and threads
@@ -125,6 +126,7 @@ done
 
 "$ISOFLOP" $SLOW --out "$T/oom" >"$T/log" 2>"$T/err" & pid=$!
 within 20 exists "$T/oom/runs/*/checkpoint.bin"
+within 20 has_child $pid  # between two runs there is none for a moment
 kill -9 "$(children $pid | head -1)"
 wait $pid
 ok "a run killed from outside: exit code 8" [ $? -eq 8 ]
