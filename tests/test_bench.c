@@ -81,11 +81,11 @@ static void overwrites(Mat c, Mat a, Mat b, int accumulate) {
   gemm_ref(c, NULL, a, b, 0);
 }
 
-static const GemmRung RUNGS[] = {{"right", NULL, right, false, INFINITY, false},
-                                 {"reads c", NULL, reads_c, false, INFINITY, false},
-                                 {"last corner", NULL, last_corner, false, INFINITY, false},
-                                 {"skips last k", NULL, skips_last_k, false, INFINITY, false},
-                                 {"overwrites", NULL, overwrites, false, INFINITY, false}};
+static const GemmRung RUNGS[] = {{"right", NULL, right, false, INFINITY, false, NULL},
+                                 {"reads c", NULL, reads_c, false, INFINITY, false, NULL},
+                                 {"last corner", NULL, last_corner, false, INFINITY, false, NULL},
+                                 {"skips last k", NULL, skips_last_k, false, INFINITY, false, NULL},
+                                 {"overwrites", NULL, overwrites, false, INFINITY, false, NULL}};
 enum { N_RUNGS = sizeof RUNGS / sizeof *RUNGS };
 
 static void figures_only_for_right_kernels(void **state) {
