@@ -88,7 +88,7 @@ int record_write(const char *path, const Record *r, Err *e) {
   FILE *f = open_memstream(&text, &len);
   if (f) print_record(f, r);
   const bool lost = f && ferror(f);  // fclose does not tell that the buffer could not grow
-  if (!f || fclose(f) != 0 || lost) {
+  if (!f || fclose(f) != 0 || lost || !text) {  // nor that it could not shrink: then the text is gone
     free(text);
     return fail(e, E_MEMORY, "%s: no memory for a record", path);
   }

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 void put_distinct(FILE *f, const Records *rs, GetText get) {
   int n = 0;
@@ -128,23 +127,8 @@ int put_runs(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   return e->code;
 }
 
-// From the first cell that was begun to the last record, by the files' times; 0 where they do not tell.
-static double wall_seconds(const StudyFit *s, const char *dir) {
-  double begun = INFINITY, ended = 0, longest = 0;
-  for (int i = 0; i < s->all->n; i++) {
-    char path[1024];
-    struct stat cell, record;
-    snprintf(path, sizeof path, "%.900s/runs/%s/cell.ini", dir, s->all->r[i].id);
-    if (stat(path, &cell)) return 0;
-    snprintf(path, sizeof path, "%.900s/runs/%s/run.ini", dir, s->all->r[i].id);
-    if (stat(path, &record)) return 0;
-    begun = fmin(begun, (double)cell.st_mtime), ended = fmax(ended, (double)record.st_mtime);
-    longest = fmax(longest, s->all->r[i].seconds);
-  }
-  return ended - begun >= longest ? ended - begun : 0;  // a copy has the times of copying
-}
-
 int put_provenance(FILE *f, const StudyFit *s, const char *dir, Err *e) {
+  (void)dir;
   if (s->imported) return e->code;
   double flops = 0, seconds = 0;
   int finished = 0;
@@ -165,12 +149,11 @@ int put_provenance(FILE *f, const StudyFit *s, const char *dir, Err *e) {
     put_distinct(f, s->all, rows[i].get);
     fputs("</dd>\n", f);
   }
-  const double rate = flops / seconds / 1e9, wall = wall_seconds(s, dir);
+  const double rate = flops / seconds / 1e9;
   fprintf(f, "<dt>training</dt><dd>%d runs, %.4g exact FLOPs in %s of one core: %.1f GFLOP/s", finished, flops,
           plan_duration(seconds), rate);
   if (s->peak > 0) fprintf(f, ", %.0f %% of its peak of %.1f", 100 * rate / s->peak, s->peak);
   fputs("</dd>\n", f);
-  if (wall > 0) fprintf(f, "<dt>wall time</dt><dd>%s, by the files’ times</dd>\n", plan_duration(wall));
   fputs("</dl>\n", f);
   return e->code;
 }

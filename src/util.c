@@ -84,6 +84,19 @@ void out_abort(OutFile *o) {
   if (*o->temp) unlink(o->temp);
 }
 
+// No such process, or one that has ended and waits for its parent to notice (a killed one whose parent died too).
+static bool is_dead(long pid) {
+  char path[64], text[512];
+  if (kill((pid_t)pid, 0) != 0) return errno == ESRCH;
+  snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+  FILE *f = fopen(path, "r");
+  if (!f) return false;
+  text[fread(text, 1, sizeof text - 1, f)] = 0;
+  fclose(f);
+  const char *state = strrchr(text, ')');  // the name before it may hold anything
+  return state && state[1] == ' ' && strchr("ZX", state[2]);
+}
+
 void out_clear(const char *dir) {
   char host[HOST_NAME_MAX + 1];
   temp_suffix(host);
@@ -95,7 +108,7 @@ void out_clear(const char *dir) {
     if (!at || at == entry->d_name || at[-1] != '.') continue;
     at += strlen(host);
     if (sscanf(at, ".%ld.tmp%n", &pid, &used) != 1 || !used || at[used]) continue;
-    if (pid == getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH)) unlinkat(dirfd(d), entry->d_name, 0);
+    if (pid == getpid() || is_dead(pid)) unlinkat(dirfd(d), entry->d_name, 0);
   }
   if (d) closedir(d);
 }
