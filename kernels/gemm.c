@@ -69,7 +69,9 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   }
   static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
   static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
-  const int copy_a = (aliases(a.rs) || aliases(a.cs)) && (a.rs == 1 || a.cs == 1) && c.cols > kern->nr;
+  // The rows of a tile of A still fit two sets, so they are copied only where they fall into one.
+  const int row_a = a.cs == 1 && aliases(a.rs) && a.rs % 1024 == 0, col_a = a.rs == 1 && aliases(a.cs);
+  const int copy_a = (row_a || col_a) && c.cols > kern->nr;
   // Rows of two lines and more, fetched early enough, are read where they lie even when they alias.
   const int copy_b = b.cs > 1 || (b.cs == 1 && aliases(b.rs) && kern->nr <= 16 && a.rows > 4 * kern->mr);
   const int far = (ptrdiff_t)b.rows * b.cols > 1 << 16;
