@@ -63,7 +63,7 @@ void gemm_bf16(Mat c, Mat a, Mat b, int accumulate) {
         const int n = imin(BF16_NR, c.cols - j0);
         const Word *panel = b_scratch;
         if (b.cs) round_panel(b_scratch, mat_cols(mat_rows(b, k0, kc), j0, n));
-        else panel = (const Word *)b.p + (ptrdiff_t)j0 * ((b.rows + 1) / 2) + (ptrdiff_t)k0 / 2 * BF16_NR;
+        else panel = (const Word *)b.p + j0 / BF16_NR * b.rs + (ptrdiff_t)k0 / 2 * BF16_NR;
         // tiles as equal in height as can be, since a low one cannot hide the latency of its adds
         for (int tiles = (mc + BF16_MR - 1) / BF16_MR, i = 0, rows; tiles > 0; tiles--, i += rows) {
           rows = (mc - i + tiles - 1) / tiles;
@@ -77,7 +77,8 @@ void gemm_bf16(Mat c, Mat a, Mat b, int accumulate) {
 
 Mat gemm_pack_bf16(float *dst, Mat b) {
   assert(b.cs != 0);
+  const ptrdiff_t panel = (ptrdiff_t)(b.rows + 1) / 2 * BF16_NR;  // words
   for (int j0 = 0; j0 < b.cols; j0 += BF16_NR)
-    round_panel((Word *)dst + (ptrdiff_t)j0 * ((b.rows + 1) / 2), mat_cols(b, j0, imin(BF16_NR, b.cols - j0)));
-  return (Mat){dst, b.rows, b.cols, BF16_NR, 0};
+    round_panel((Word *)dst + j0 / BF16_NR * panel, mat_cols(b, j0, imin(BF16_NR, b.cols - j0)));
+  return (Mat){dst, b.rows, b.cols, panel, 0};
 }

@@ -50,7 +50,7 @@ Mat gemm_pack(float *dst, Mat b);
 // begin at even k, give the same bits as the whole.
 void gemm_bf16(Mat c, Mat a, Mat b, int accumulate);
 void gemm_bf16_team(Mat c, Mat a, Mat b, int accumulate);  // B not packed
-// gemm_pack for gemm_bf16: the returned view may only be its right operand, cut to its first columns if at all.
+// gemm_pack for gemm_bf16: the returned view may only be its right operand, cut to its first rows or columns if at all.
 // `dst` holds gemm_pack_floats((k + 1) / 2, n) floats, 64-byte aligned.
 Mat gemm_pack_bf16(float *dst, Mat b);
 

@@ -19,6 +19,10 @@ void layers_product_team(const Dims *d, Mat y, Mat x, Mat w, int accumulate) {
 Mat layers_pack(const Dims *d, float *dst, Mat w) { return (d->bf16 ? gemm_pack_bf16 : gemm_pack)(dst, w); }
 size_t layers_pack_floats(const Dims *d, int k, int n) { return gemm_pack_floats(d->bf16 ? (k + 1) / 2 : k, n); }
 
+// The right operand of several products, its rows contiguous: floats are read where they lie, bf16 is rounded once.
+static Mat shared(const Dims *d, float *dst, Mat w) { return d->bf16 ? gemm_pack_bf16(dst, w) : w; }
+static size_t shared_floats(const Dims *d, int k, int n) { return d->bf16 ? layers_pack_floats(d, k, n) : 0; }
+
 // ---- Attention (Vaswani et al. 2017), causal ----------------------------------------------------------
 //
 // For a query row i and keys j <= i:  s_j = scale q_i.k_j,  p = softmax(s),  o_i = sum_j p_j v_j.
@@ -27,7 +31,8 @@ size_t layers_pack_floats(const Dims *d, int k, int n) { return gemm_pack_floats
 
 size_t layers_scratch(const Dims *d) {
   const int hd = d->C / d->H;
-  return 2 * gemm_pack_floats(hd, d->T) + 2 * (size_t)ATT_SPAN * row_ld(d->T) + (size_t)d->H * d->T;
+  return 2 * layers_pack_floats(d, hd, d->T) + shared_floats(d, d->T, hd) + 2 * (size_t)ATT_SPAN * row_ld(d->T) +
+         (size_t)d->H * d->T;
 }
 
 // Head h of the `at`-th of `parts` matrices [T][C] that lie side by side.
@@ -37,30 +42,29 @@ static Mat head_of(float *p, const Dims *d, int parts, int at, int h) {
 }
 
 // Rows i0.. of the scores against keys 0..i0+rows, unscaled.
-static Mat scores(float *buf, Mat q, Mat kt, int i0, int rows, int T) {
-  Mat s = mat_ld(buf, rows, i0 + rows, row_ld(T));
-  gemm(s, mat_rows(q, i0, rows), mat_cols(kt, 0, i0 + rows), 0);
+static Mat scores(const Dims *d, float *buf, Mat q, Mat kt, int i0, int rows) {
+  Mat s = mat_ld(buf, rows, i0 + rows, row_ld(d->T));
+  layers_product(d, s, mat_rows(q, i0, rows), mat_cols(kt, 0, i0 + rows), 0);
   return s;
 }
 
 static void attention_forward(const Dims *d, const Acts *a, float *scratch) {
   const int T = d->T, hd = d->C / d->H;
   const float scale = 1 / sqrtf((float)hd);
-  float *kt_buf = scratch, *s_buf = scratch + 2 * gemm_pack_floats(hd, T);
+  float *kt_buf = scratch, *v_buf = kt_buf + layers_pack_floats(d, hd, T), *s_buf = v_buf + shared_floats(d, T, hd);
   for (int h = 0; h < d->H; h++) {
-    const Mat q = head_of(a->qk, d, 2, 0, h), k = head_of(a->qk, d, 2, 1, h), v = head_of(a->qkv, d, 3, 2, h);
-    const Mat o = head_of(a->att, d, 1, 0, h);
-    const Mat kt = gemm_pack(kt_buf, tr(k));
+    const Mat q = head_of(a->qk, d, 2, 0, h), k = head_of(a->qk, d, 2, 1, h), o = head_of(a->att, d, 1, 0, h);
+    const Mat kt = layers_pack(d, kt_buf, tr(k)), v = shared(d, v_buf, head_of(a->qkv, d, 3, 2, h));
     float *stats = a->stats + (size_t)h * T * 2;
     for (int i0 = 0; i0 < T; i0 += ATT_ROWS) {
       const int rows = T - i0 < ATT_ROWS ? T - i0 : ATT_ROWS, n = i0 + rows;
-      Mat p = scores(s_buf, q, kt, i0, rows, T);
+      Mat p = scores(d, s_buf, q, kt, i0, rows);
       for (int r = 0; r < rows; r++) {
         float *row = p.p + r * p.rs;
         kern->softmax(row, i0 + r + 1, scale, &stats[2 * (i0 + r)], &stats[2 * (i0 + r) + 1]);
         memset(row + i0 + r + 1, 0, sizeof(float) * (size_t)(rows - r - 1));
       }
-      gemm(mat_rows(o, i0, rows), p, mat_rows(v, 0, n), 0);
+      layers_product(d, mat_rows(o, i0, rows), p, mat_rows(v, 0, n), 0);
     }
   }
 }
@@ -71,13 +75,14 @@ static void attention_forward(const Dims *d, const Acts *a, float *scratch) {
 static void attention_backward(const Dims *d, const Acts *a, const Grads *g, const float *delta, float *scratch) {
   const int T = d->T, hd = d->C / d->H;
   const float scale = 1 / sqrtf((float)hd);
-  float *kt_buf = scratch, *vt_buf = kt_buf + gemm_pack_floats(hd, T);
-  float *p_buf = vt_buf + gemm_pack_floats(hd, T), *ds_buf = p_buf + (size_t)ATT_SPAN * row_ld(T);
+  float *kt_buf = scratch, *vt_buf = kt_buf + layers_pack_floats(d, hd, T);
+  float *k_buf = vt_buf + layers_pack_floats(d, hd, T);
+  float *p_buf = k_buf + shared_floats(d, T, hd), *ds_buf = p_buf + (size_t)ATT_SPAN * row_ld(T);
   for (int h = 0; h < d->H; h++) {
     const Mat q = head_of(a->qk, d, 2, 0, h), k = head_of(a->qk, d, 2, 1, h), v = head_of(a->qkv, d, 3, 2, h);
     const Mat dout = head_of(g->datt, d, 1, 0, h), dq = head_of(g->dqkv, d, 3, 0, h);
     const Mat dk = head_of(g->dqkv, d, 3, 1, h), dv = head_of(g->dqkv, d, 3, 2, h);
-    const Mat kt = gemm_pack(kt_buf, tr(k)), vt = gemm_pack(vt_buf, tr(v));
+    const Mat kt = layers_pack(d, kt_buf, tr(k)), vt = layers_pack(d, vt_buf, tr(v)), ks = shared(d, k_buf, k);
     const float *stats = a->stats + (size_t)h * T * 2;
     // Sums over queries are taken ATT_SPAN at a time, from the last span up: the first one met by a key row stores, later
     // ones add.
@@ -87,8 +92,8 @@ static void attention_backward(const Dims *d, const Acts *a, const Grads *g, con
       for (int i0 = s0, rows; i0 < s1; i0 += rows) {
         rows = s1 - i0 < ATT_ROWS ? s1 - i0 : ATT_ROWS;
         const int n = i0 + rows;
-        Mat p = scores(ps.p + (i0 - s0) * ps.rs, q, kt, i0, rows, T), ds = mat_cols(mat_rows(dss, i0 - s0, rows), 0, n);
-        gemm(ds, mat_rows(dout, i0, rows), mat_cols(vt, 0, n), 0);
+        Mat p = scores(d, ps.p + (i0 - s0) * ps.rs, q, kt, i0, rows), ds = mat_cols(mat_rows(dss, i0 - s0, rows), 0, n);
+        layers_product(d, ds, mat_rows(dout, i0, rows), mat_cols(vt, 0, n), 0);
         for (int r = 0; r < rows; r++) {
           const int i = i0 + r, m = i + 1;
           const size_t masked = sizeof(float) * (size_t)(rows - r - 1);
@@ -98,14 +103,16 @@ static void attention_backward(const Dims *d, const Acts *a, const Grads *g, con
           memset(prow + m, 0, masked);
           memset(dsrow + m, 0, masked);
         }
-        gemm(mat_rows(dq, i0, rows), ds, mat_rows(k, 0, n), 0);
+        layers_product(d, mat_rows(dq, i0, rows), ds, mat_rows(ks, 0, n), 0);
       }
       // Keys before the span meet all its queries, a block of keys inside it those from its own rows on.
       for (int j0 = 0, n; j0 < s1; j0 += n) {
         n = j0 < s0 ? s0 : s1 - j0 < ATT_ROWS ? s1 - j0 : ATT_ROWS;
         const int i0 = j0 < s0 ? 0 : j0 - s0, from = s1 - s0 - i0;
-        gemm(mat_rows(dk, j0, n), tr(mat_cols(mat_rows(dss, i0, from), j0, n)), mat_rows(qs, i0, from), s1 < T);
-        gemm(mat_rows(dv, j0, n), tr(mat_cols(mat_rows(ps, i0, from), j0, n)), mat_rows(dos, i0, from), s1 < T);
+        const Mat dst = tr(mat_cols(mat_rows(dss, i0, from), j0, n));
+        const Mat pt = tr(mat_cols(mat_rows(ps, i0, from), j0, n));
+        layers_product(d, mat_rows(dk, j0, n), dst, mat_rows(qs, i0, from), s1 < T);
+        layers_product(d, mat_rows(dv, j0, n), pt, mat_rows(dos, i0, from), s1 < T);
       }
     }
   }

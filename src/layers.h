@@ -3,8 +3,8 @@
 // Shapes: T time, C channels, H heads, D = C/H head width. A linear layer is y[T][out] = x[T][in] w[in][out]; its three
 // products are
 //     gemm(y, x, w, 0)        gemm(dx, dy, wt, 0)        gemm(dw, tr(x), dy, 1)
-// with w and wt = tr(w) packed. With bf16 these three, and the head's, round their operands to bf16 and add in floats
-// (Micikevicius et al. 2018); all else is float.
+// with w and wt = tr(w) packed. With bf16 these three, the head's and attention's round their operands to bf16 and add in
+// floats (Micikevicius et al. 2018); all else is float.
 #ifndef ISOFLOP_LAYERS_H
 #define ISOFLOP_LAYERS_H
 #include "kernels.h"

@@ -221,7 +221,7 @@ static void check_bf16(int m, int n, int k, Layout la, Layout lb, int acc, bool 
   gemm_bf16(c.m, a.m, right, acc);
   if (!same(&c.m, &want.m)) complain(tiny ? "bf16, tiny: other bits" : "bf16: other bits", m, n, k, la, lb, acc);
   const int half = k / 4 * 2, im = m / 3;
-  gemm_bf16(mat_rows(cut.m, 0, im), mat_rows(mat_cols(a.m, 0, half), 0, im), mat_rows(b.m, 0, half), acc);
+  gemm_bf16(mat_rows(cut.m, 0, im), mat_rows(mat_cols(a.m, 0, half), 0, im), mat_rows(right, 0, half), acc);
   gemm_bf16(mat_rows(cut.m, im, m - im), mat_rows(mat_cols(a.m, 0, half), im, m - im), mat_rows(b.m, 0, half), acc);
   gemm_bf16(cut.m, mat_cols(a.m, half, k - half), mat_rows(b.m, half, k - half), 1);
   if (!same(&cut.m, &want.m)) complain("bf16: cuts show", m, n, k, la, lb, acc);

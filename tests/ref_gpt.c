@@ -44,14 +44,14 @@ static double *zeros(size_t n) {
   return p;
 }
 
-// ---- Linear: y = x w --------------------------------------------------------------------------------
-
 // An operand of a product as the simulated arithmetic rounds it: one rounding an element, whatever it is multiplied by.
 static double *operand(RefGpt *r, const double *x, int n) {
   double *y = zeros((size_t)n);
   for (int i = 0; i < n; i++) y[i] = perturb(r, x[i], r->operand_noise);
   return y;
 }
+
+// ---- Linear: y = x w --------------------------------------------------------------------------------
 
 // y [T][N] (+)= x [T][K] w [K][N]. An accumulated product is one chain from the old value, as a float GEMM may well do
 // it.
@@ -138,12 +138,13 @@ static void attention(RefGpt *r, RefLayer *a, const double *gain) {
         memcpy(to, from, hd * sizeof *to);
       rotate(r, to, t, hd, +1);
     }
+  double *qk = operand(r, a->qk, T * 2 * C), *qkv = operand(r, a->qkv, T * 3 * C);  // of the latter, the values
   for (int h = 0; h < H; h++)
     for (int t = 0; t < T; t++) {
       double *p = a->p + (h * T + t) * T, max = -INFINITY, sum = 0;
-      const double *q = a->qk + t * 2 * C + h * hd;
+      const double *q = qk + t * 2 * C + h * hd;
       for (int u = 0; u <= t; u++) {
-        const double *k = a->qk + u * 2 * C + C + h * hd;
+        const double *k = qk + u * 2 * C + C + h * hd;
         double s = 0;
         for (int i = 0; i < hd; i++) s = fl(r, s + q[i] * k[i]);
         p[u] = fl(r, s * scale);
@@ -151,43 +152,46 @@ static void attention(RefGpt *r, RefLayer *a, const double *gain) {
       }
       for (int u = 0; u <= t; u++) sum = fl(r, sum + (p[u] = fl_lib(r, exp(fl(r, p[u] - max)))));
       for (int u = 0; u <= t; u++) p[u] = fl(r, p[u] * fl(r, 1 / sum));
+      double *p_rounded = operand(r, p, t + 1);
       for (int i = 0; i < hd; i++) {
         double s = 0;
-        for (int u = 0; u <= t; u++) s = fl(r, s + p[u] * a->qkv[u * 3 * C + 2 * C + h * hd + i]);
+        for (int u = 0; u <= t; u++) s = fl(r, s + p_rounded[u] * qkv[u * 3 * C + 2 * C + h * hd + i]);
         a->att[t * C + h * hd + i] = s;
       }
+      free(p_rounded);
     }
+  free(qk);
+  free(qkv);
 }
 
-// dp_tu = datt_t.v_u; dv_u += p_tu datt_t. Softmax: ds_tu = p_tu (dp_tu - sum_w p_tw dp_tw). s = q.k scale: dq_t +=
-// ds_tu scale k_u, dk_u += ds_tu scale q_t. Then back through the rotation and the norm. dqkv [T][3C] and dgain are
-// added to.
+// dp_tu = datt_t.v_u; dv_u += p_tu datt_t. Softmax: ds_tu = p_tu (dp_tu - sum_w p_tw dp_tw), where the sum over w is
+// datt_t.att_t (of numbers that no product has rounded). s = q.k scale: dq_t += ds_tu scale k_u, dk_u += ds_tu scale
+// q_t. Then back through the rotation and the norm. dqkv [T][3C] and dgain are added to.
 static void attention_back(RefGpt *r, double *dqkv, double *dgain, const double *datt, const RefLayer *a,
                            const double *gain) {
   int C = r->C, H = r->H, T = r->T, hd = C / H;
-  double scale = 1 / sqrt(hd), *dqk = zeros((size_t)T * 2 * C), *ds = zeros(T);
+  double scale = 1 / sqrt(hd), *dqk = zeros((size_t)T * 2 * C);
+  double *qk = operand(r, a->qk, T * 2 * C), *qkv = operand(r, a->qkv, T * 3 * C), *dys = operand(r, datt, T * C);
   for (int h = 0; h < H; h++)
     for (int t = 0; t < T; t++) {
-      const double *p = a->p + (h * T + t) * T, *dy = datt + t * C + h * hd;
-      double delta = 0;
+      const double *p = a->p + (h * T + t) * T, *dy = dys + t * C + h * hd;
+      double *p_rounded = operand(r, p, t + 1), delta = 0;
+      for (int i = h * hd; i < (h + 1) * hd; i++) delta = fl(r, delta + datt[t * C + i] * a->att[t * C + i]);
       for (int u = 0; u <= t; u++) {
-        const double *v = a->qkv + u * 3 * C + 2 * C + h * hd;
-        double *dv = dqkv + u * 3 * C + 2 * C + h * hd;
-        ds[u] = 0;
+        const double *v = qkv + u * 3 * C + 2 * C + h * hd;
+        double *dv = dqkv + u * 3 * C + 2 * C + h * hd, dp = 0;
         for (int i = 0; i < hd; i++) {
-          ds[u] = fl(r, ds[u] + dy[i] * v[i]);
-          dv[i] = fl(r, dv[i] + p[u] * dy[i]);
+          dp = fl(r, dp + dy[i] * v[i]);
+          dv[i] = fl(r, dv[i] + p_rounded[u] * dy[i]);
         }
-        delta = fl(r, delta + p[u] * ds[u]);
-      }
-      for (int u = 0; u <= t; u++) {
-        double d = fl(r, fl(r, p[u] * fl(r, ds[u] - delta)) * scale);
+        double ds = perturb(r, fl(r, fl(r, p[u] * fl(r, dp - delta)) * scale), r->operand_noise);
         int q = t * 2 * C + h * hd, k = u * 2 * C + C + h * hd;
         for (int i = 0; i < hd; i++) {
-          dqk[q + i] = fl(r, dqk[q + i] + d * a->qk[k + i]);
-          dqk[k + i] = fl(r, dqk[k + i] + d * a->qk[q + i]);
+          dqk[q + i] = fl(r, dqk[q + i] + ds * qk[k + i]);
+          dqk[k + i] = fl(r, dqk[k + i] + ds * qk[q + i]);
         }
       }
+      free(p_rounded);
     }
   for (int t = 0; t < T; t++)
     for (int h = 0; h < 2 * H; h++) {
@@ -199,7 +203,9 @@ static void attention_back(RefGpt *r, double *dqkv, double *dgain, const double 
         for (int i = 0; i < hd; i++) to[i] += from[i];
     }
   free(dqk);
-  free(ds);
+  free(qk);
+  free(qkv);
+  free(dys);
 }
 
 // ---- GELU -------------------------------------------------------------------------------------------

@@ -26,9 +26,8 @@ typedef struct RefGpt {
   bool tied, qk_norm;
   double rope_base;
   double noise;  // 0: exact (double)
-  double
-      operand_noise;  // the same for the operands of linear layers and the head, once an element: 2^-8 simulates bf16
-  uint64_t rng;       // of the noise; set it before a run to choose the sample
+  double operand_noise;  // the same for the operands of matrix products, once an element: 2^-8 simulates bf16
+  uint64_t rng;          // of the noise; set it before a run to choose the sample
   int n_tensors;
   RefTensor *tensors;  // names as in model.h; "head" only if untied, "l<i>.qk_norm" only if qk_norm
   struct RefLayer *acts;

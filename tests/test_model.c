@@ -43,7 +43,7 @@ static Case cases[] = {
     {48, 1, 3, 128, 1, false, true, 1, 0, false},         {48, 2, 4, 33, 3, true, true, 1, 0, false},
     {16, 1, 2, 128, 3, true, false, 1, 0, false},         {48, 1, 1, 2, 1, false, false, 1, 0, false},
     {40, 1, 2, 9, 2, false, true, 1, .embed_std = 0.003}, {48, 2, 3, 32, 2, false, true, 2, .bf16 = true},
-    {24, 1, 2, 10, 1, true, false, 1, .bf16 = true},
+    {24, 1, 2, 10, 1, true, false, 1, .bf16 = true},      {40, 1, 1, 130, 1, false, true, 1, .bf16 = true},
 };
 
 static uint8_t *random_tokens(int B, int T, uint64_t seed) {
