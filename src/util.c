@@ -20,6 +20,9 @@ int fail(Err *e, int code, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(e->msg, sizeof e->msg, fmt, ap);
   va_end(ap);
+  // One line, whatever bytes of a file it quotes, and none that a terminal would obey.
+  for (char *c = e->msg; *c; c++)
+    if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
   return e->code = code;
 }
 

@@ -99,6 +99,16 @@ static void bad_files_are_one_line(void **state) {
   assert_int_equal(import_read("/nonexistent.csv", &rs, &cs, &e), E_IO);
 }
 
+// Found by fuzzing: jansson's message quotes what it could not read, and with it a line's end.
+static void a_quoted_line_end_does_not_break_the_message(void **state) {
+  (void)state;
+  Records rs;
+  Curves cs;
+  Err e;
+  assert_int_equal(imported("[{\"pa\\\n\x1b\": 1}]", &rs, &cs, &e), E_RECORD);
+  for (const char *c = e.msg; *c; c++) assert_true((unsigned char)*c >= ' ' && *c != 127);
+}
+
 static void curves_end_in_their_run(void **state) {
   (void)state;
   Records rs;
@@ -157,6 +167,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(layouts),
       cmocka_unit_test(bad_files_are_one_line),
+      cmocka_unit_test(a_quoted_line_end_does_not_break_the_message),
       cmocka_unit_test(curves_end_in_their_run),
       cmocka_unit_test(whole_way),
   };

@@ -86,7 +86,7 @@ static void test_what_cannot_be_written_is_named(void **state) {
   assert_int_equal(out_commit(&o, &e), E_IO);
   assert_non_null(strstr(e.msg, "in-the-way: cannot write"));
   assert_false(file_exists(o.temp));
-  assert_null(mem_new((size_t)-1 / 2, "far too much", &e));
+  assert_null(mem_new((size_t)-1 / 4, "far too much", &e));
   assert_int_equal(e.code, E_MEMORY);
   assert_null(mem_new((size_t)-1, "more than there is", &e));
 }
