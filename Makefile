@@ -31,7 +31,7 @@ CORPUS  ?= english
 OUT     ?= out/sweep-$(basename $(notdir $(CORPUS)))
 STUDY   ?= out/study
 
-.PHONY: all sweep study report bench corpus corpus-english corpus-code check test test-neon asan ubsan cover tidy fmt clean help FORCE
+.PHONY: all sweep study report bench corpus corpus-english corpus-code check test test-neon asan ubsan valgrind cover tidy fmt clean help FORCE
 all: $B/isoflop  ## build/isoflop
 
 $B/%.o: %.c Makefile
@@ -103,6 +103,10 @@ asan:  ## all tests under the address and leak sanitizer
 	$Q$(MAKE) --no-print-directory B=build-asan OPT="-O1 -g" SAN="-fsanitize=address -fno-omit-frame-pointer" test
 ubsan:  ## all tests under the undefined-behaviour sanitizer
 	$Q$(MAKE) --no-print-directory B=build-ubsan OPT="-O1 -g" SAN="-fsanitize=undefined -fno-sanitize-recover=all" test
+# Valgrind knows no AVX-512, so these take the AVX2 kernels; definite leaks and every other finding end it.
+valgrind: $(TESTS)  ## the unit tests under valgrind, or those named by ONLY="test_record ..."
+	$Qfor t in $(or $(ONLY),$(notdir $(TESTS))); do echo "  VALGRIND $$t"; \
+	  valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --trace-children=no $B/tests/$$t >/dev/null || exit 1; done
 cover:  ## line and branch coverage of all tests, a file a line, then of all
 	$Qrm -rf build-cover
 	-$Q$(MAKE) --no-print-directory B=build-cover OPT="-O1 -g --coverage -fprofile-update=atomic" test
