@@ -33,7 +33,7 @@ const Option config_options[] = {
   {"study", "shapes", OPT_STR, FIELD(shapes), "none", 0, 0, NULL, "shapes instead of the family's: 32x2x2, 48x3x4"},
   {"study", "vary", OPT_STR, FIELD(vary), "none", 0, 0, NULL, "at each cell, one at a time: KEY VALUE VALUE | KEY VALUE"},
   {"study", "from", OPT_STR, FIELD(from), "isoflop horizons", 0, 0, NULL, "parts whose fits make a verdict's forecast"},
-  {"study", "from_flops", OPT_NUM, FIELD(from_flops), "0", 0, BIG, NULL, "of these, runs of less compute are left out"},
+  {"study", "from_flops", OPT_NUM, FIELD(from_flops), "0", 0, BIG, NULL, "laws (and a verdict's forecast) leave out runs of less compute"},
 
   {"model", "d_model", OPT_INT, FIELD(d_model), "32", 2, 8192, NULL, "width C of the residual stream"},
   {"model", "n_layers", OPT_INT, FIELD(n_layers), "2", 1, 256, NULL, "blocks"},

@@ -22,7 +22,7 @@ typedef struct Config {
   double span;                // a centred budget's sizes lie within this factor of the centre
   char shapes[256], vary[256];  // shapes instead of the family's; options to vary at each cell; "none"
   char from[128];             // the parts whose fits make a verdict's forecast
-  double from_flops;          // and the least compute of their runs
+  double from_flops;          // and the least compute of their runs; of other kinds: of the runs behind the laws
   // [model]
   int d_model, n_layers, n_heads, seq_len;
   bool tied, qk_norm;

@@ -44,7 +44,9 @@ const char *text_count(double x) {
 
 static bool same_points(const Points *p, const Points *q, bool compute) {
   for (int i = 0; i < p->n; i++)
-    if (p->p[i].run != q->p[i].run || p->p[i].N != q->p[i].N || (compute && p->p[i].C != q->p[i].C)) return false;
+    if (p->p[i].run != q->p[i].run || p->p[i].used != q->p[i].used || p->p[i].N != q->p[i].N ||
+        (compute && p->p[i].C != q->p[i].C))
+      return false;
   return true;
 }
 
@@ -52,7 +54,7 @@ static bool same_points(const Points *p, const Points *q, bool compute) {
 static int frontier_computes(const Analysis *a, double *C) {
   int n = 0;
   for (int i = 0; i < a->iso.n; i++)
-    if (a->iso.v[i].runs) C[n++] = a->iso.v[i].C;
+    if (a->iso.v[i].runs && !a->iso.v[i].below) C[n++] = a->iso.v[i].C;
   if (n >= 2) return n;
   double lo = INFINITY, hi = 0;
   for (int i = 0; i < a->points.n; i++)
@@ -61,15 +63,15 @@ static int frontier_computes(const Analysis *a, double *C) {
   return n;
 }
 
-// The valleys under a convention by which a budget's runs differ in compute: on runs that were moved to equal compute.
-static int valleys_level(Analysis *a, const Convention *cv, Err *e) {
-  Points moved = a->points;
-  size_t size = sizeof(Point) * (size_t)moved.n;
+int valleys_fit(IsoFit *f, const Points *ps, const SurfaceFit *level, const Convention *cv, int resamples, Err *e) {
+  if (!level || !level->ok) return iso_fit(f, ps, cv, resamples, e);
+  Points moved = *ps;
+  const size_t size = sizeof(Point) * (size_t)moved.n;
   moved.p = mem_new(size + 1, "points of equal compute", e);
   if (!moved.p) return e->code;
-  memcpy(moved.p, a->points.p, size);
-  points_to_level(&moved, &a->surface.s);
-  iso_fit(&a->iso, &moved, cv, RESAMPLES, e);
+  memcpy(moved.p, ps->p, size);
+  points_to_level(&moved, &level->s);
+  iso_fit(f, &moved, cv, resamples, e);
   free(moved.p);
   return e->code;
 }
@@ -86,18 +88,20 @@ static int analysis_fit(Analysis *a, const StudyFit *s, const Convention *cv, Er
   else if (a->surface.ok && varpro_fit(&a->varpro, &a->points, e))
     return e->code;
   a->levelled = !points_level(&a->points) && a->surface.ok;
-  if (a->levelled ? valleys_level(a, cv, e) : iso_fit(&a->iso, &a->points, cv, RESAMPLES, e)) return e->code;
-  a->ranking = ranking_new(&a->points, s->records, &s->curves, e);
-  if (e->code || envelope_fit(&a->envelope, &a->points, a->ranking, RESAMPLES, e)) return e->code;
+  if (valleys_fit(&a->iso, &a->points, a->levelled ? &a->surface : NULL, cv, RESAMPLES, e)) return e->code;
   double C[MAX_VALLEYS];
-  int n = frontier_computes(a, C);
-  return frontier_fit(&a->frontier, &a->surface, &a->points, n, C, e);
+  const int n = frontier_computes(a, C);
+  if (frontier_fit(&a->frontier, &a->surface, &a->points, n, C, e)) return e->code;
+  a->noise = points_noise(&a->points, &a->iso, &a->surface);
+  a->ranking = ranking_new(&a->points, s->records, &s->curves, e);
+  if (e->code || envelope_fit(&a->envelope, &a->points, a->ranking, e)) return e->code;
+  return envelope_bootstrap(&a->envelope, a->ranking, &a->points, &a->surface, &a->frontier, &a->noise, RESAMPLES, e);
 }
 
 int study_fit(StudyFit *s, const Records *rs, Curves *cs, Err *e) {
   size_t n = 0;
   while (conventions[n].name) n++;
-  *s = (StudyFit){.all = rs, .records = rs, .curves = *cs, .a = mem_new(n * sizeof(Analysis), "fits", e)};
+  *s = (StudyFit){.all = rs, .records = rs, .curves = *cs, .a = mem_new((n + 1) * sizeof(Analysis), "fits", e)};
   *cs = (Curves){0};
   *e = (Err){.code = s->a ? OK : e->code};
   for (size_t i = 0; i < n && s->a; i++) {
@@ -112,12 +116,25 @@ int study_fit(StudyFit *s, const Records *rs, Curves *cs, Err *e) {
     s->n++;
     if (analysis_fit(a, s, &conventions[i], e)) break;
   }
+  bool below = false;
+  for (int i = 0; i < rs->n && e->code == OK; i++) below = below || s->a[0].points.p[i].below;
+  if (below && points_make(&s->a[s->n].points, rs, &conventions[0], e) == OK) {
+    s->whole = &s->a[s->n];
+    points_admit(&s->whole->points);
+    analysis_fit(s->whole, s, &conventions[0], e);
+  }
   if (e->code) study_free(s);
   return e->code;
 }
 
+const Valley *analysis_lowest(const Analysis *a) {
+  for (int i = 0; i < a->iso.n; i++)
+    if (!a->iso.v[i].below) return &a->iso.v[i];
+  return NULL;
+}
+
 void study_free(StudyFit *s) {
-  for (int i = 0; i < s->n; i++) points_free(&s->a[i].points), ranking_free(s->a[i].ranking);
+  for (int i = 0; i < s->n + (s->whole != NULL); i++) points_free(&s->a[i].points), ranking_free(s->a[i].ranking);
   free(s->a);
   curves_free(&s->curves);
   parts_free(&s->parts);

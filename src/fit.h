@@ -28,6 +28,7 @@ typedef struct Point {
   double C, N, D, L;
   int budget;  // index in Points.budget; -1 for a run that belongs to none
   bool used;   // false: left out of every fit, for the reason why_not
+  bool below;  // and that reason is the study's own from_flops: drawn, with a parabola of its own, and in no law
   char why_not[288];
   bool repeats;  // more than one epoch of its corpus: used, and marked
 } Point;
@@ -44,6 +45,9 @@ typedef struct Points {
 
 bool point_same_cell(const Point *p, const Point *q);  // do they differ by seed alone?
 Point point_of(const Record *r, const Convention *cv);  // by itself, of no budget
+// Has the run less compute (exact FLOPs) than this? A cell may miss its budget by 1 %.
+bool record_below(const Record *r, double flops);
+void points_admit(Points *ps);  // takes in the runs that are only `below`
 int points_make(Points *ps, const Records *rs, const Convention *cv, Err *e);
 void points_seed_noise(Points *ps);  // seed_sd and seed_cells, from the losses as they are
 void points_free(Points *ps);
@@ -79,6 +83,9 @@ void law_clear(PowerLaw *l);  // all NaN
 // for fewer than two points.
 bool law_fit(PowerLaw *l, int r, int n, const double *logc, const double *logy);
 void law_intervals(PowerLaw *l, int resamples);
+// Basic intervals: the draws are estimates where ln k and the exponent are known to be these; their errors there, `wider`
+// times, are taken off the value here. So an estimator's own bias is taken off, which percentiles would put in twice.
+void law_pivot(PowerLaw *l, double logk, double exponent, double wider, int resamples);
 // The law at compute C with its 10-90 % band.
 Interval law_at(const PowerLaw *l, double C);
 
@@ -90,12 +97,13 @@ typedef struct Parabola {
 bool parabola_fit(Parabola *q, int n, const double *x, const double *y);
 double parabola_at(const Parabola *q, double x);
 
-typedef enum { VALLEY_OK, VALLEY_FEW, VALLEY_FLAT, VALLEY_OUTSIDE, VALLEY_EDGE } ValleyFlag;
+typedef enum { VALLEY_OK, VALLEY_FEW, VALLEY_FLAT, VALLEY_OUTSIDE, VALLEY_EDGE, VALLEY_BELOW } ValleyFlag;
 extern const char *const valley_flag_text[];
 
 typedef struct Valley {
   double budget, C;           // as asked for; geometric mean of the runs under the convention
   int first, n, runs, sizes;  // its points are p[first .. first+n); used ones; distinct sizes among them
+  bool below;                 // its points are all `below`, and are used for this valley alone
   double lo, hi;              // smallest and largest N that was used
   Parabola q;
   Interval n_opt, d_opt, loss, ratio;  // at the vertex; ratio = tokens per parameter
@@ -111,6 +119,8 @@ typedef struct IsoFit {
   bool law;  // at least two vertices: N_law and D_law hold
   PowerLaw n_law, d_law;
 } IsoFit;
+
+bool valley_holds(const Valley *v, const Point *p);  // is a point of its budget behind its parabola?
 
 // Fits every budget and the laws through the vertices. `resamples` 0..RESAMPLES; 0 gives no intervals.
 int iso_fit(IsoFit *f, const Points *ps, const Convention *cv, int resamples, Err *e);
@@ -149,6 +159,7 @@ typedef struct SurfaceQuantity {
 enum { SURFACE_QUANTITIES = 8 };
 extern const SurfaceQuantity surface_quantities[SURFACE_QUANTITIES];
 double surface_a(const Surface *s), surface_b(const Surface *s);
+double surface_sd(const SurfaceFit *f, const Points *ps);  // of the runs about it, in nats
 Interval surface_interval(const SurfaceFit *f, double (*of)(const Surface *));
 
 // ---- Its cross-check (fit_varpro.c) -----------------------------------------------------------------
@@ -161,7 +172,7 @@ int varpro_fit(VarproFit *f, const Points *ps, Err *e);
 
 // ---- The surface's frontier under a convention (fit_frontier.c) ---------------------------------------
 
-// FLOPs per token as a function of N: ln(C/D) is a parabola in ln N through the used points, whose N lie in lo..hi.
+// FLOPs per token as a function of N: ln(C/D) is a parabola in ln N through the used sizes, which lie in lo..hi.
 typedef struct CostCurve {
   double x0, c[3], lo, hi;
 } CostCurve;
@@ -188,6 +199,18 @@ const Interval *frontier_size(const Frontier *f, double C);
 bool points_level(const Points *ps);
 // Moves every run of a budget, at its size, to the budget's mean compute: D in proportion, L by the surface's slope.
 void points_to_level(Points *ps, const Surface *s);
+
+// ---- Noise (fit_noise.c) ------------------------------------------------------------------------------
+
+// In nats: of a run; shared by the runs of a cell.
+typedef struct Noise {
+  double run, cell;
+} Noise;
+// What a study's runs show of it: residuals about the parabolas (about the surface where there are none), and how much of
+// them is between seeds of the same cell.
+Noise points_noise(const Points *ps, const IsoFit *iso, const SurfaceFit *surface);
+// Losses drawn from a surface: loss[i] of the used point i, NaN of others. A function of (draw, stream) and the points.
+void losses_draw(double *loss, const Points *ps, const Surface *truth, const Noise *noise, uint64_t stream, int draw);
 
 // ---- Approach 1: the envelope of training curves (fit_envelope.c) ------------------------------------
 
@@ -227,24 +250,22 @@ typedef struct Ranking Ranking;
 Ranking *ranking_new(const Points *ps, const Records *rs, const Curves *cs, Err *e);
 void ranking_free(Ranking *q);
 double ranking_end(const Ranking *q, int point);  // where the smoothed curve of a point ends; NaN: it has none
-// The winners among the points with take[i] (NULL: all), each curve moved by shift[i] nats (NULL: none).
-void ranking_winners(const Ranking *q, const Points *ps, const int *take, const double *shift,
-                     EnvelopePoint *out /* [ENVELOPE_POINTS] */);
+// The winners, each curve moved by shift[i] nats (NULL: none).
+void ranking_winners(const Ranking *q, const Points *ps, const double *shift, EnvelopePoint *out /* [ENVELOPE_POINTS] */);
 // Laws through the used winners number first..last-1, as values (r < 0) or resample r. d_law may be NULL. False: fewer
 // than three sizes.
 bool envelope_laws(PowerLaw *n_law, PowerLaw *d_law, int r, const EnvelopePoint *p, int first, int last);
-// Resample number `resample`: runs drawn within their budgets, and each moved by seed noise, which a minimum over runs
-// that were drawn again would not feel.
-void envelope_resample(const Points *ps, int resample, int *take, double *shift);
-// Intervals of the laws from resamples, each curve first moved by base[i] (NULL: none).
-int envelope_bootstrap(PowerLaw *n_law, PowerLaw *d_law, const Ranking *q, const Points *ps, int resamples,
-                       const double *base, Err *e);
-int envelope_fit(Envelope *f, const Points *ps, const Ranking *q, int resamples, Err *e);  // q NULL: not ok
+// How far each curve has to be moved so that it ends on loss[i]; 0 where there is no curve or no loss.
+void ranking_shift(const Ranking *q, const Points *ps, const double *loss, double *shift);
+int envelope_fit(Envelope *f, const Points *ps, const Ranking *q, Err *e);  // q NULL: not ok
+// Intervals of its laws from drawn studies whose best sizes are those of the surface and its frontier; without a surface
+// none.
+int envelope_bootstrap(Envelope *f, const Ranking *q, const Points *ps, const SurfaceFit *surface,
+                       const Frontier *frontier, const Noise *noise, int resamples, Err *e);
 
 // Is the frontier bent (Fig A5)? The exponent of N_opt along thirds of the envelope, beside what a frontier without a
-// bend of its own gives on the same runs: their curves moved to end on the fitted surface, plus seed noise
+// bend of its own gives on the same runs: their curves moved to end on the fitted surface, plus noise
 // (fit_curvature.c).
-enum { CURVATURE_DRAWS = 200 };
 typedef struct Curvature {
   bool ok;
   double C[4];                // bounds of the thirds
@@ -260,6 +281,7 @@ typedef struct Curvature {
 typedef struct Analysis {
   Points points;
   Ranking *ranking;  // of the curves; NULL without
+  Noise noise;
   bool levelled;  // iso was fitted to runs that the surface moved to equal compute
   Envelope envelope;
   IsoFit iso;
@@ -268,6 +290,8 @@ typedef struct Analysis {
   Frontier frontier;
 } Analysis;
 
+// Approach 2 on points that the surface has moved to equal compute, where `level` and it is ok. E_MEMORY.
+int valleys_fit(IsoFit *f, const Points *ps, const SurfaceFit *level, const Convention *cv, int resamples, Err *e);
 int curvature_fit(Curvature *f, const Analysis *a, Err *e);
 
 // Bias and coverage of the estimators on losses drawn from the fitted surface (fit_selftest.c).
@@ -289,10 +313,6 @@ typedef struct SelfTest {
   int rows;
   SelfTestRow row[SELFTEST_ROWS];
 } SelfTest;
-// In nats: of a run; shared by the runs of a cell.
-typedef struct Noise {
-  double run, cell;
-} Noise;
 // Draws 0..SELFTEST_MAX studies; 0, or an analysis without a surface, gives none. `noise` NULL: the study's own, as its
 // residuals tell. E_MEMORY.
 int selftest_run(SelfTest *t, const Analysis *a, const Noise *noise, int draws, Err *e);
@@ -312,11 +332,12 @@ typedef struct PartFit {
 typedef struct Parts {
   int n;
   PartFit *p;
+  Config laws;  // of the part isoflop, or of the only one: from_flops, and the rule behind it
 } Parts;
 // The parts of DIR/study.ini that have records among `all`; none where there is no such file. E_RECORD, E_MEMORY.
 int parts_open(Parts *ps, const char *dir, const Records *all, Err *e);
 // The runs behind the laws: those of the parts isoflop and horizons (whose runs belong to no budget), each once; all
-// runs where there are no parts. Copies: free with records_free. E_MEMORY.
+// runs where there are no parts. Each with the from_flops of its part. Copies: free with records_free. E_MEMORY.
 int parts_main(Records *rs, const Parts *ps, const Records *all, Err *e);
 const PartFit *parts_find(const Parts *ps, const char *name);  // NULL: none, or no run yet
 void parts_free(Parts *ps);
@@ -330,9 +351,11 @@ typedef struct StudyFit {
   Curves curves;
   int n;
   Analysis *a;        // one for each convention that counts N or C differently from those before; a[0] the default
+  Analysis *whole;    // a[0] with the runs below from_flops; NULL where there are none. a[n], so not to be freed
   SelfTest selftest;  // of a[0]
 } StudyFit;
 
+const Valley *analysis_lowest(const Analysis *a);  // of the budgets that are in no way left out as `below`; NULL
 // rs must outlive s; cs is taken over (also on failure). E_MEMORY.
 int study_fit(StudyFit *s, const Records *rs, Curves *cs, Err *e);
 // Loads a study folder's records and fits them; on success the caller frees both. E_RECORD when there is none.

@@ -3,27 +3,39 @@
 // In: a surface, and what the runs say a token costs. Out: N_opt and D_opt at given budgets, the power law through
 // them, and runs moved to equal compute. The textbook frontier N_opt = G (C/6)^a holds for C = 6ND only; at toy size
 // exact FLOPs are 1.5 times that and more, by a factor that falls with N, which moves the exponent. Here the cost of a
-// token is a parabola in ln N (in logarithms) through the runs: exact for 6ND, within a percent or so for a family of
-// shapes. Reference: Hoffmann et al. 2022, section 3.3, equation 4.
+// token is a parabola in ln N (in logarithms) through the sizes, each once: the cost of a shape is no measurement, which
+// more seeds would make surer. Exact for 6ND, within some percent for a family of shapes. Reference: Hoffmann et al. 2022, section 3.3, equation 4.
 #include "fit.h"
 #include <math.h>
 #include <stdlib.h>
+
+// Is this the first used point of its size and cost?
+static bool new_size(const Points *ps, int i) {
+  const Point *p = &ps->p[i];
+  for (int j = 0; j < i; j++) {
+    const Point *q = &ps->p[j];
+    if (q->used && q->N == p->N && fabs(q->C / q->D - p->C / p->D) <= 1e-9 * (p->C / p->D)) return false;
+  }
+  return p->used;
+}
 
 bool cost_fit(CostCurve *q, const Points *ps) {
   double *X = malloc(sizeof(double) * 4 * (size_t)(ps->n + 1)), *t = X + 3 * ps->n, rss, mean = 0;
   int n = 0;
   if (!X) mem_none("cost of a token");
   *q = (CostCurve){.lo = INFINITY};
-  for (int i = 0; i < ps->n; i++)
-    if (ps->p[i].used) mean += log(ps->p[i].N), n++;
-  q->x0 = n ? mean / n : 0;
-  n = 0;
   for (int i = 0; i < ps->n; i++) {
     const Point *p = &ps->p[i];
-    if (!p->used) continue;
-    double d = log(p->N) - q->x0;
-    X[3 * n] = 1, X[3 * n + 1] = d, X[3 * n + 2] = d * d, t[n++] = log(p->C / p->D);
+    if (!new_size(ps, i)) continue;
+    const double x = log(p->N);
+    mean += x;
+    X[3 * n + 1] = x, t[n++] = log(p->C / p->D);
     q->lo = fmin(q->lo, p->N), q->hi = fmax(q->hi, p->N);
+  }
+  q->x0 = n ? mean / n : 0;
+  for (int i = 0; i < n; i++) {
+    const double d = X[3 * i + 1] - q->x0;
+    X[3 * i] = 1, X[3 * i + 1] = d, X[3 * i + 2] = d * d;
   }
   bool good = lsq_solve(n, 3, X, t, q->c, &rss, NULL);
   free(X);
@@ -110,10 +122,10 @@ void points_to_level(Points *ps, const Surface *s) {
     double logc = 0;
     int n = 0;
     for (j = i; j < ps->n && ps->p[j].budget == ps->p[i].budget; j++)
-      if (ps->p[j].used) logc += log(ps->p[j].C), n++;
+      if (ps->p[j].used || ps->p[j].below) logc += log(ps->p[j].C), n++;
     for (int k = i; k < j && ps->p[i].budget >= 0; k++) {
       Point *p = &ps->p[k];
-      if (!p->used) continue;
+      if (!p->used && !p->below) continue;
       double C = exp(logc / n), D = p->D * C / p->C;
       p->L += s->B * (pow(D, -s->beta) - pow(p->D, -s->beta));
       p->C = C, p->D = D;

@@ -2,6 +2,7 @@
 //
 // In: points (ln C, ln y). Out: k and exponent by least squares in the logarithms, and their intervals from the same
 // fit to resampled points. The invariant: value and draws come from one function, so an interval belongs to its value.
+// Reference: Davison & Hinkley 1997, Bootstrap Methods and their Application, section 5.2 (basic intervals).
 #include "fit.h"
 #include <assert.h>
 #include <math.h>
@@ -34,6 +35,15 @@ void law_intervals(PowerLaw *l, int resamples) {
   l->k = bootstrap_interval(l->k.value, t, resamples);
   for (int r = 0; r < resamples; r++) t[r] = l->draw_exponent[r];
   l->exponent = bootstrap_interval(l->exponent.value, t, resamples);
+}
+
+void law_pivot(PowerLaw *l, double logk, double exponent, double wider, int resamples) {
+  const double value = log(l->k.value);
+  for (int r = 0; r < resamples; r++) {
+    l->draw_logk[r] = value - wider * (l->draw_logk[r] - logk);
+    l->draw_exponent[r] = l->exponent.value - wider * (l->draw_exponent[r] - exponent);
+  }
+  law_intervals(l, resamples);
 }
 
 Interval law_at(const PowerLaw *l, double C) {

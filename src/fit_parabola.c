@@ -9,8 +9,14 @@
 // within each budget (Efron & Tibshirani 1993, section 9.4). Drawing the runs themselves makes intervals of `a` 1.6 times
 // too wide at seven runs a budget, since it now and then draws one side of a valley only. What is drawn is the residual
 // of a size, the mean over its seeds: sizes differ by more than their runs do (depth, heads, the rule), and seeds do not
-// average that away; residuals drawn run by run take six seeds for six sizes. A budget has few sizes, so its own
-// intervals are widened to those of Student's t; the laws, over all budgets, are not.
+// average that away; residuals drawn run by run take six seeds for six sizes. The residuals hold the noise between seeds
+// already, so none is added, and it is not taken for a lower bound of theirs either: the larger of two estimates is
+// too large on average, and noise falls with compute.
+//
+// Intervals are basic ones (law_pivot): a vertex is a quotient, -c1 / 2 c2, and noise in c2 throws it away from the middle
+// of the sampled sizes, by a few percent where a valley is flat; the resamples' vertices err by as much from the parabola
+// that they were drawn from. A budget has few sizes, so errors are widened to those of Student's t, with n - 3 degrees
+// of freedom for a budget and with Satterthwaite's for the laws.
 //
 // The vertex is biased when alpha != beta, more on wide grids (the valley is not a parabola): the cubic term's t-value
 // shows it.
@@ -25,6 +31,7 @@ const char *const valley_flag_text[] = {
     [VALLEY_FLAT] = "no minimum",
     [VALLEY_OUTSIDE] = "minimum outside the sampled sizes",
     [VALLEY_EDGE] = "minimum at the edge of the sampled sizes",
+    [VALLEY_BELOW] = "below from_flops",
 };
 
 bool parabola_fit(Parabola *q, int n, const double *x, const double *y) {
@@ -63,6 +70,8 @@ static int distinct(const Sample *s) {
   return n;
 }
 
+bool valley_holds(const Valley *v, const Point *p) { return v->below ? p->below : p->used; }
+
 // At least two sizes must lie on either side: a vertex between the last two points rests on one run.
 static ValleyFlag valley_check(const Sample *s, const Parabola *q) {
   if (!(q->c[2] > 0)) return VALLEY_FLAT;
@@ -93,14 +102,14 @@ static bool tokens_fit(Parabola *q, const Points *ps, const Valley *v) {
   double x[MAX_VALLEY_RUNS], y[MAX_VALLEY_RUNS];
   int n = 0;
   for (int i = v->first; i < v->first + v->n; i++)
-    if (ps->p[i].used) x[n] = log(ps->p[i].N), y[n++] = log(ps->p[i].D);
+    if (valley_holds(v, &ps->p[i])) x[n] = log(ps->p[i].N), y[n++] = log(ps->p[i].D);
   return parabola_fit(q, n, x, y);
 }
 
 static void valley_sample(Sample *s, const Points *ps, const Valley *v) {
   s->n = 0;
   for (int i = v->first; i < v->first + v->n; i++)
-    if (ps->p[i].used) s->x[s->n] = log(ps->p[i].N), s->y[s->n++] = ps->p[i].L;
+    if (valley_holds(v, &ps->p[i])) s->x[s->n] = log(ps->p[i].N), s->y[s->n++] = ps->p[i].L;
 }
 
 // Share of the variance between sizes that the parabola explains. Runs of one size that differ by seed count as their
@@ -130,7 +139,7 @@ static void valley_fit(Valley *v, const Sample *s, const Points *ps) {
   if (!s->n) return;
   v->lo = exp(s->x[0]), v->hi = exp(s->x[s->n - 1]);
   for (int i = v->first; i < v->first + v->n; i++)
-    if (ps->p[i].used) logc += log(ps->p[i].C) / s->n;
+    if (valley_holds(v, &ps->p[i])) logc += log(ps->p[i].C) / s->n;
   v->C = exp(logc);
   Parabola tokens;
   if (v->sizes < MIN_SIZES || !parabola_fit(&v->q, s->n, s->x, s->y) || !tokens_fit(&tokens, ps, v)) return;
@@ -139,6 +148,7 @@ static void valley_fit(Valley *v, const Sample *s, const Points *ps) {
   v->t_cubic = cubic_t(s, v->q.x0);
   v->flag = valley_check(s, &v->q);
   if (v->flag == VALLEY_FLAT) return;
+  if (v->below) v->flag = VALLEY_BELOW;
   double at = vertex(&v->q);
   v->n_opt.value = exp(at);
   v->d_opt.value = exp(parabola_at(&tokens, at));
@@ -152,20 +162,15 @@ typedef struct Residuals {
   double unit[MAX_VALLEY_RUNS];
 } Residuals;
 
-// Three coefficients have taken their share of the residuals: n / (n - 3) gives it back. Where runs that differ by seed
-// alone scatter more than the residuals do (few sizes, a lucky draw), that scatter is the noise.
-static void residuals_make(Residuals *u, const Valley *v, const Sample *s, const Points *ps) {
-  double squares = 0;
+// Three coefficients have taken their share of the residuals: n / (n - 3) gives it back.
+static void residuals_make(Residuals *u, const Valley *v, const Sample *s) {
   u->n = 0;
   for (int j = 0; j < s->n; j++) {
     if (!j || s->x[j] != s->x[j - 1]) u->m[u->n] = 0, u->unit[u->n++] = 0;
     u->cell[j] = u->n - 1;
     u->m[u->n - 1]++, u->unit[u->n - 1] += s->y[j] - parabola_at(&v->q, s->x[j]);
   }
-  for (int i = 0; i < u->n; i++) u->unit[i] /= sqrt(u->m[i]), squares += u->unit[i] * u->unit[i];
-  const double rms = sqrt(squares / u->n), own = sqrt(squares / (u->n - 3));
-  const double sd = ps->seed_cells >= 3 ? fmax(own, ps->seed_sd) : own;
-  for (int i = 0; i < u->n && rms > 0; i++) u->unit[i] *= sd / rms;
+  for (int i = 0; i < u->n; i++) u->unit[i] *= sqrt(u->n / (u->n - 3.) / u->m[i]);
 }
 
 // One resample of a valley: at the same sizes, the parabola plus residuals drawn by size.
@@ -178,8 +183,8 @@ static void valley_resample(Sample *out, const Valley *v, const Sample *s, const
 }
 
 // How much farther out the 90th percentile of Student's t lies than that of the normal distribution (Cornish & Fisher).
-static double student(int freedom) {
-  const double z = 1.2815515655446004, z2 = z * z, f = freedom;
+static double student(double f) {
+  const double z = 1.2815515655446004, z2 = z * z;
   return 1 + (z2 + 1) / (4 * f) + (5 * z2 * z2 + 16 * z2 + 3) / (96 * f * f);
 }
 
@@ -192,10 +197,33 @@ static bool laws_fit(IsoFit *f, int r, const double *log_n, const double *log_d)
   return law_fit(&f->n_law, r, m, c, n) && law_fit(&f->d_law, r, m, c, d);
 }
 
+// Satterthwaite's degrees of freedom of the laws' exponent, a sum of vertices with weights w: (sum V)^2 / sum V^2 / f,
+// with V = w^2 times the variance of a vertex, known from f = sizes - 3. The same for b, whose vertices are those of a.
+static double laws_freedom(const IsoFit *f, double (*draws)[3][RESAMPLES], int resamples) {
+  double mean = 0, sum = 0, squares = 0;
+  int laws = 0;
+  for (int i = 0; i < f->n; i++)
+    if (f->v[i].flag == VALLEY_OK) mean += log(f->v[i].C), laws++;
+  mean /= laws;
+  for (int i = 0; i < f->n; i++) {
+    const Valley *v = &f->v[i];
+    double first = 0, second = 0;
+    int n = 0;
+    if (v->flag != VALLEY_OK) continue;
+    for (int r = 0; r < resamples; r++) {
+      const double d = draws[i][0][r] - log(v->n_opt.value);
+      if (!isnan(d)) first += d, second += d * d, n++;
+    }
+    const double V = pow(log(v->C) - mean, 2) * (second - first * first / n) / n;
+    sum += V, squares += V * V / (v->sizes - 3);
+  }
+  return squares > 0 ? sum * sum / squares : INFINITY;
+}
+
 static void iso_bootstrap(IsoFit *f, const Sample *samples, Residuals *residuals, const Points *ps, int resamples,
                           double (*draws)[3][RESAMPLES]) {
   for (int i = 0; i < f->n; i++)
-    if (f->v[i].flag != VALLEY_FEW) residuals_make(&residuals[i], &f->v[i], &samples[i], ps);
+    if (f->v[i].flag != VALLEY_FEW) residuals_make(&residuals[i], &f->v[i], &samples[i]);
   for (int r = 0; r < resamples; r++) {
     double log_n[MAX_VALLEYS], log_d[MAX_VALLEYS];
     for (int i = 0; i < f->n; i++) {
@@ -209,20 +237,22 @@ static void iso_bootstrap(IsoFit *f, const Sample *samples, Residuals *residuals
       draws[i][0][r] = vertex(&q);
       draws[i][1][r] = parabola_at(&tokens, vertex(&q));
       draws[i][2][r] = parabola_at(&q, vertex(&q));
-      // A vertex thrown far out by an unlucky draw is no estimate that would have been reported: the same rule as for
-      // the data.
-      if (v->flag != VALLEY_OK || vertex(&q) < log(v->lo) || vertex(&q) > log(v->hi)) continue;
+      // A vertex thrown far out by an unlucky draw would not have entered the laws: the same rule as for the data.
+      if (v->flag != VALLEY_OK || valley_check(&s, &q) != VALLEY_OK) continue;
       log_n[i] = draws[i][0][r], log_d[i] = draws[i][1][r];
     }
     laws_fit(f, r, log_n, log_d);
   }
+  const double wide = student(laws_freedom(f, draws, resamples));
+  law_pivot(&f->n_law, log(f->n_law.k.value), f->n_law.exponent.value, wide, resamples);
+  law_pivot(&f->d_law, log(f->d_law.k.value), f->d_law.exponent.value, wide, resamples);
   for (int i = 0; i < f->n; i++) {
     Valley *v = &f->v[i];
     double t[RESAMPLES];
     if (v->flag == VALLEY_FEW || v->flag == VALLEY_FLAT) continue;
     const double at[] = {log(v->n_opt.value), log(v->d_opt.value), v->loss.value}, wider = student(v->sizes - 3);
     for (int k = 0; k < 3; k++)
-      for (int r = 0; r < resamples; r++) draws[i][k][r] = at[k] + wider * (draws[i][k][r] - at[k]);
+      for (int r = 0; r < resamples; r++) draws[i][k][r] = at[k] - wider * (draws[i][k][r] - at[k]);
     for (int r = 0; r < resamples; r++) t[r] = exp(draws[i][1][r] - draws[i][0][r]);
     v->ratio = bootstrap_interval(v->ratio.value, t, resamples);
     for (int r = 0; r < resamples; r++) t[r] = exp(draws[i][0][r]);
@@ -231,8 +261,6 @@ static void iso_bootstrap(IsoFit *f, const Sample *samples, Residuals *residuals
     v->d_opt = bootstrap_interval(v->d_opt.value, t, resamples);
     v->loss = bootstrap_interval(v->loss.value, draws[i][2], resamples);
   }
-  law_intervals(&f->n_law, resamples);
-  law_intervals(&f->d_law, resamples);
 }
 
 int iso_fit(IsoFit *f, const Points *ps, const Convention *cv, int resamples, Err *e) {
@@ -251,6 +279,9 @@ int iso_fit(IsoFit *f, const Points *ps, const Convention *cv, int resamples, Er
     v->first = at;
     while (at < ps->n && ps->p[at].budget == i) at++;
     v->n = at - v->first;
+    bool used = false;
+    for (int j = v->first; j < at; j++) used = used || ps->p[j].used, v->below = v->below || ps->p[j].below;
+    v->below = v->below && !used;
     if (v->n > MAX_VALLEY_RUNS) {
       fail(e, E_RECORD, "budget %s: %d runs, expected at most %d", text_budget(v->budget), v->n, MAX_VALLEY_RUNS);
       goto done;

@@ -72,22 +72,41 @@ void points_seed_noise(Points *ps) {
   ps->seed_sd = freedom ? sqrt(squares / freedom) : NAN;
 }
 
+bool record_below(const Record *r, double flops) { return r->tokens * r->flops_per_token.exact < 0.99 * flops; }
+
 Point point_of(const Record *r, const Convention *cv) {
   Point p = {
       .run = r, .N = cv->nonemb ? r->params.nonemb : r->params.total, .D = r->tokens, .L = r->val_loss, .budget = -1};
   p.C = flops_per_token(r, cv) * p.D;
   p.repeats = r->epochs > 1;
   point_check(&p);
+  p.below = p.used && record_below(r, r->cfg.from_flops);
+  if (p.below) {
+    p.used = false;
+    snprintf(p.why_not, sizeof p.why_not, "less compute than the laws take: from_flops = %s",
+             text_budget(r->cfg.from_flops));
+  }
   return p;
+}
+
+static void largest_find(Points *ps) {
+  ps->largest_C = 0;
+  for (int i = 0; i < ps->n; i++)
+    if (ps->p[i].used) ps->largest_C = fmax(ps->largest_C, ps->p[i].C);
+}
+
+void points_admit(Points *ps) {
+  for (int i = 0; i < ps->n; i++)
+    if (ps->p[i].below) ps->p[i].used = true, ps->p[i].below = false;
+  points_seed_noise(ps);
+  largest_find(ps);
 }
 
 int points_make(Points *ps, const Records *rs, const Convention *cv, Err *e) {
   *ps = (Points){.n = rs->n, .p = mem_new((size_t)rs->n * sizeof(Point), "points of the fit", e)};
   if (!ps->p) return e->code;
-  for (int i = 0; i < rs->n; i++) {
-    ps->p[i] = point_of(&rs->r[i], cv);
-    if (ps->p[i].used && ps->p[i].C > ps->largest_C) ps->largest_C = ps->p[i].C;
-  }
+  for (int i = 0; i < rs->n; i++) ps->p[i] = point_of(&rs->r[i], cv);
+  largest_find(ps);
   qsort(ps->p, (size_t)ps->n, sizeof(Point), by_budget_size);
   for (int i = 0; i < ps->n; i++) {
     double b = ps->p[i].run->cfg.budget;

@@ -72,51 +72,26 @@ static void rows_make(SelfTest *t, const Analysis *a) {
 
 // ---- Drawing a study --------------------------------------------------------------------------------------
 
-// The study's noise: residuals about the parabolas, and how much of them is between seeds of the same cell. Where there
-// are no parabolas, residuals about the surface; where there are, the surface leaves more when it does not fit, and
-// that is not noise: it is kept beside.
-static void noise_make(SelfTest *t, const Analysis *a) {
-  double rss = 0, about = 0;
-  int freedom = 0;
-  for (int i = 0; i < a->points.n; i++) {
-    const Point *p = &a->points.p[i];
-    if (p->used) about += pow(p->L - surface_at(&a->surface.s, p->N, p->D), 2);
-  }
-  t->surface_sd = sqrt(about / (a->surface.runs - 5));  // five parameters have taken their share
-  for (int i = 0; i < a->iso.n; i++)
-    if (a->iso.v[i].flag != VALLEY_FEW) rss += a->iso.v[i].q.rss, freedom += a->iso.v[i].runs - 3;
-  double sd = freedom ? sqrt(rss / freedom) : t->surface_sd;
-  t->run_sd = a->points.seed_cells ? a->points.seed_sd : sd;
-  t->cell_sd = sqrt(fmax(0, sd * sd - t->run_sd * t->run_sd));
-}
-
-static void losses_draw(Points *ps, const SelfTest *t, const Surface *truth, int draw) {
-  uint64_t seed = rng_u64(0x73656c6674657374u, (uint64_t)draw), runs = rng_u64(seed, 0), cells = rng_u64(seed, 1);
-  for (int i = 0, cell = 0; i < ps->n; i++) {
+// The study's points with drawn losses; those of no law are none of them.
+static void points_draw(Points *ps, const SelfTest *t, const Surface *truth, int draw, double *loss) {
+  losses_draw(loss, ps, truth, &(Noise){t->run_sd, t->cell_sd}, 0x73656c6674657374u, draw);
+  for (int i = 0; i < ps->n; i++) {
     Point *p = &ps->p[i];
-    if (i && !point_same_cell(p, p - 1)) cell = i;
-    if (!p->used) continue;
-    p->L = surface_at(truth, p->N, p->D) + t->run_sd * rng_normal(runs, (uint64_t)i) +
-           t->cell_sd * rng_normal(cells, (uint64_t)cell);
+    p->below = false, p->L = loss[i];
     if (!(p->L > 0)) p->used = false;
   }
   points_seed_noise(ps);
 }
 
 // Approach 1 on the study's curves, moved to the drawn losses.
-static int draw_envelope(Envelope *f, const Analysis *a, const Points *ps, Err *e) {
-  double *shift = mem_new(sizeof(double) * (size_t)(ps->n + 1), "a drawn study", e);
-  if (!shift) return e->code;
-  for (int i = 0; i < ps->n; i++) {
-    const double end = ranking_end(a->ranking, i);
-    shift[i] = isnan(end) ? 0 : ps->p[i].L - end;
-  }
+static int draw_envelope(Work *w, const Analysis *a, const Points *ps, double *loss, Err *e) {
+  Envelope *f = &w->envelope;
+  const Noise noise = points_noise(ps, &w->iso, &w->surface);
   law_clear(&f->n_law), law_clear(&f->d_law);
-  ranking_winners(a->ranking, ps, NULL, shift, f->p);
+  ranking_shift(a->ranking, ps, loss, loss);
+  ranking_winners(a->ranking, ps, loss, f->p);
   f->ok = envelope_laws(&f->n_law, &f->d_law, -1, f->p, 0, ENVELOPE_POINTS);
-  if (f->ok) envelope_bootstrap(&f->n_law, &f->d_law, a->ranking, ps, SELFTEST_RESAMPLES, shift, e);
-  free(shift);
-  return e->code;
+  return envelope_bootstrap(f, a->ranking, ps, &w->surface, &w->frontier, &noise, SELFTEST_RESAMPLES, e);
 }
 
 // All estimates of one drawn study.
@@ -124,18 +99,19 @@ static int draw_fit(Interval *out, const SelfTest *t, const Analysis *a, int dra
   Points ps = a->points;
   Work *w = mem_new(sizeof *w, "a drawn study", e);
   ps.p = mem_new(sizeof(Point) * (size_t)(ps.n + 1), "points of a drawn study", e);
-  *e = (Err){.code = w && ps.p ? OK : E_MEMORY};
+  double *loss = mem_new(sizeof *loss * (size_t)(ps.n + 1), "losses of a drawn study", e);
+  *e = (Err){.code = w && ps.p && loss ? OK : E_MEMORY};
   if (e->code) goto done;
   memcpy(ps.p, a->points.p, sizeof(Point) * (size_t)ps.n);
-  losses_draw(&ps, t, &a->surface.s, draw);
+  points_draw(&ps, t, &a->surface.s, draw, loss);
   if (surface_refit(&w->surface, &a->surface.s, &ps, SELFTEST_RESAMPLES, e) ||
-      frontier_fit(&w->frontier, &w->surface, &ps, a->frontier.n, a->frontier.C, e))
+      frontier_fit(&w->frontier, &w->surface, &ps, a->frontier.n, a->frontier.C, e) ||
+      valleys_fit(&w->iso, &ps, a->levelled ? &w->surface : NULL, a->iso.cv, SELFTEST_RESAMPLES, e) ||
+      (a->ranking && draw_envelope(w, a, &ps, loss, e)))
     goto done;
-  if (a->ranking && draw_envelope(&w->envelope, a, &ps, e)) goto done;
-  if (a->levelled) points_to_level(&ps, &w->surface.s);
-  if (iso_fit(&w->iso, &ps, a->iso.cv, SELFTEST_RESAMPLES, e)) goto done;
   estimates(out, w, a->ranking != NULL);
 done:
+  free(loss);
   free(ps.p);
   free(w);
   return e->code;
@@ -174,8 +150,9 @@ int selftest_run(SelfTest *t, const Analysis *a, const Noise *noise, int draws, 
   *t = (SelfTest){0};
   *e = (Err){0};
   if (!draws || !a->surface.ok || !a->frontier.ok) return OK;
-  noise_make(t, a);
-  if (noise) t->run_sd = noise->run, t->cell_sd = noise->cell;
+  const Noise own = points_noise(&a->points, &a->iso, &a->surface);
+  t->run_sd = noise ? noise->run : own.run, t->cell_sd = noise ? noise->cell : own.cell;
+  t->surface_sd = surface_sd(&a->surface, &a->points);
   rows_make(t, a);
   Interval *estimate = mem_new(sizeof *estimate * (size_t)(draws * t->rows), "self-test", e);
   double *error = mem_new(sizeof *error * (size_t)draws, "self-test", e);

@@ -366,6 +366,14 @@ const SurfaceQuantity surface_quantities[] = {
     {"beta", surface_beta}, {"a", surface_a}, {"b", surface_b}, {"G", surface_G},
 };
 
+// Five parameters have taken their share.
+double surface_sd(const SurfaceFit *f, const Points *ps) {
+  double sum = 0;
+  for (int i = 0; i < ps->n; i++)
+    if (ps->p[i].used) sum += pow(ps->p[i].L - surface_at(&f->s, ps->p[i].N, ps->p[i].D), 2);
+  return sqrt(sum / (f->runs - P));
+}
+
 Interval surface_interval(const SurfaceFit *f, double (*of)(const Surface *)) {
   double draws[RESAMPLES];
   for (int r = 0; r < f->resamples; r++) draws[r] = of(&f->draw[r]);

@@ -54,8 +54,11 @@ static void records_keep(Records *rs, const uint64_t *parts, const Study *s) {
   if (horizons >= 0) wanted |= 1ull << horizons;
   if (!wanted) wanted = 1;
   int kept = 0;
-  for (int i = 0; i < rs->n; i++)
-    if (parts[i] & wanted) rs->r[kept++] = rs->r[i];
+  for (int i = 0; i < rs->n; i++) {
+    if (!(parts[i] & wanted)) continue;
+    rs->r[kept] = rs->r[i];
+    rs->r[kept++].cfg.from_flops = s->part[__builtin_ctzll(parts[i] & wanted)].cfg.from_flops;
+  }
   rs->n = kept;
 }
 
@@ -85,7 +88,8 @@ static int analysis_plan(Analysis *a, const Records *rs, const Curves *cs, const
       iso_fit(&a->iso, &a->points, conventions, 0, e))
     return e->code;
   if (!a->surface.ok) return fail(e, E_CONFIG, "forecast: the plan has too few runs, sizes or horizons for a surface");
-  for (int i = 0; i < a->iso.n; i++) C[n++] = a->iso.v[i].C;
+  for (int i = 0; i < a->iso.n; i++)
+    if (!a->iso.v[i].below) C[n++] = a->iso.v[i].C;
   a->ranking = ranking_new(&a->points, rs, cs, e);
   return e->code ? e->code : frontier_fit(&a->frontier, &a->surface, &a->points, n, C, e);
 }

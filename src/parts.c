@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int part_fit(PartFit *p, const char *dir, Err *e) {
+static int part_fit(PartFit *p, const Config *cfg, const char *dir, Err *e) {
+  for (int i = 0; i < p->rs.n && strcmp(cfg->kind, "verdict"); i++) p->rs.r[i].cfg.from_flops = cfg->from_flops;
   if (curves_load(&p->cs, dir, &p->rs, e)) return e->code;
   for (int i = 0; i < p->rs.n && !strcmp(p->name, "horizons"); i++) p->rs.r[i].cfg.budget = 0;
   if (points_make(&p->points, &p->rs, &conventions[0], e)) return e->code;
@@ -40,7 +41,10 @@ int parts_open(Parts *ps, const char *dir, const Records *all, Err *e) {
   *ps = (Parts){0}, *e = (Err){0};
   snprintf(path, sizeof path, "%.900s/study.ini", dir);
   if (!file_exists(path)) return OK;
-  if (study_read(dir, &s, e) || s.n < 2 || verdict_pairs(dir, &s, e) || plan_make(&plan, &s, all, e)) return e->code;
+  if (study_read(dir, &s, e)) return e->code;
+  const int laws = study_part(&s, "isoflop");
+  ps->laws = s.part[laws < 0 ? 0 : laws].cfg;
+  if (s.n < 2 || verdict_pairs(dir, &s, e) || plan_make(&plan, &s, all, e)) return e->code;
   ps->p = mem_new(sizeof *ps->p * (size_t)s.n, "parts of the study", e);
   ps->n = ps->p ? s.n : 0;
   for (int k = 0; k < ps->n && !e->code; k++) {
@@ -49,7 +53,7 @@ int parts_open(Parts *ps, const char *dir, const Records *all, Err *e) {
       const Record *r = plan.cells[i].parts >> k & 1 ? record_find(all, plan.cells[i].id) : NULL;
       if (r) record_add(&ps->p[k].rs, r, e);
     }
-    if (!e->code) part_fit(&ps->p[k], dir, e);
+    if (!e->code) part_fit(&ps->p[k], &s.part[k].cfg, dir, e);
   }
   plan_free(&plan);
   if (e->code) parts_free(ps);
@@ -74,7 +78,8 @@ int parts_main(Records *rs, const Parts *ps, const Records *all, Err *e) {
   // Without those: the first part that has runs; without parts: all runs.
   for (int k = 0; k < ps->n && !rs->n; k++)
     for (int i = 0; i < ps->p[k].rs.n && !e->code; i++) record_add(rs, &ps->p[k].rs.r[i], e);
-  for (int i = 0; i < all->n && !ps->n && !e->code; i++) record_add(rs, &all->r[i], e);
+  for (int i = 0; i < all->n && !ps->n && !e->code; i++)
+    if (!record_add(rs, &all->r[i], e)) rs->r[i].cfg.from_flops = ps->laws.from_flops;
   if (e->code) records_free(rs);
   return e->code;
 }

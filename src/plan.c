@@ -153,7 +153,9 @@ static double centre_of(Making *m, double budget) {
   for (int i = 0; rs.r && i < m->p->n; i++) {
     const Cell *c = &m->p->cells[i];
     const Record *r = c->parts >> m->part & 1 && c->stage < m->stage ? record_of(m->done, c->id) : NULL;
-    if (r) rs.r[rs.n++] = *r;
+    if (!r) continue;
+    rs.r[rs.n] = *r;
+    rs.r[rs.n++].cfg.from_flops = 0;  // what the laws leave out still says where a valley lies
   }
   if (rs.r && f && points_make(&ps, &rs, conventions, m->e) == OK && iso_fit(f, &ps, conventions, 0, m->e) == OK &&
       f->law)

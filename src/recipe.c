@@ -3,6 +3,11 @@
 #include "shape.h"
 #include <math.h>
 
+double recipe_sequences(const Config *c, double flops) {
+  const double tokens = c->batch_at * pow(flops / RECIPE_FLOPS, c->batch_exponent);
+  return c->batch_scale * tokens / c->seq_len;
+}
+
 int recipe_resolve(Config *c, Err *e) {
   const double N = shape_params(c).total, per_token = shape_flops(c).exact;
   if (c->tokens <= 0 && c->budget <= 0) return fail(e, E_CONFIG, "neither tokens nor budget is set: give one of them");
@@ -11,8 +16,7 @@ int recipe_resolve(Config *c, Err *e) {
   // The batch grows with the compute, by default with its root: about 5,000 steps at the optimal size whatever the
   // budget. It is one for all sizes of a budget, so that rounding to whole sequences puts no steps into a valley.
   if (c->batch_tokens == 0) {
-    const double rule = c->batch_at * pow(wanted * per_token / RECIPE_FLOPS, c->batch_exponent);
-    const double sequences = c->batch_scale * rule / c->seq_len;
+    const double sequences = recipe_sequences(c, wanted * per_token);
     c->batch_tokens = c->seq_len * (int)fmax(1, fmin(round(sequences), 256));
   }
   if (c->lr == 0)

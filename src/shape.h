@@ -29,6 +29,8 @@ bool shape_family(int i, Config *c);
 // horizon from the budget. The one place where the rule is stated. E_CONFIG when the budget is too small (fewer than 20
 // steps, or no step after warm-up).
 int recipe_resolve(Config *c, Err *e);
+// The batch that the rule wants at this compute, in sequences; a run has at least one.
+double recipe_sequences(const Config *c, double flops);
 // Where the options lr_at and batch_at hold: parameters, tokens a parameter, FLOPs.
 #define RECIPE_PARAMS 41e3
 #define RECIPE_RATIO 25.0

@@ -41,15 +41,6 @@ static double extrapolated_misfit(const Analysis *a, Err *e) {
   return sd;
 }
 
-static double residual_sd(const Analysis *a) {
-  double sum = 0;
-  for (int i = 0; i < a->points.n; i++) {
-    const Point *p = &a->points.p[i];
-    if (p->used) sum += pow(p->L - surface_at(&a->surface.s, p->N, p->D), 2);
-  }
-  return sqrt(sum / (a->surface.runs - 5));
-}
-
 // Best size at compute C by the surface, for its value and its resamples.
 static Interval surface_size(const Analysis *a, double C) {
   double draws[RESAMPLES], D, N;
@@ -106,7 +97,7 @@ int forecast_make(Forecast *f, const StudyFit *s, const Config *part, Err *e) {
   if (!iso && !surface) return fail(e, E_RECORD, "forecast: neither Approach 2 nor 3 gives a best size");
   f->n_opt = iso && surface ? sqrt(f->n_iso.value * f->n_surface.value) : iso ? f->n_iso.value : f->n_surface.value;
   if (cell_make(f, 0, part, f->n_opt, e) || cell_make(f, 1, part, 4 * f->n_opt, e)) return e->code;
-  const double about = residual_sd(a), beyond = extrapolated_misfit(a, e);
+  const double about = surface_sd(&a->surface, &a->points), beyond = extrapolated_misfit(a, e);
   if (e->code) return e->code;
   f->run_sd = a->points.seed_cells ? a->points.seed_sd : about;
   f->misfit_sd = sqrt(fmax(0, pow(isnan(beyond) ? about : fmax(about, beyond), 2) - f->run_sd * f->run_sd));
@@ -114,7 +105,7 @@ int forecast_make(Forecast *f, const StudyFit *s, const Config *part, Err *e) {
   return OK;
 }
 
-// The records of all parts named in "a b c" of at least this compute, less the 1 % by which a cell may miss its budget.
+// The records of all parts named in "a b c" of at least this compute.
 static int records_from(Records *out, const Study *s, const char *names, double flops, const Records *all, Err *e) {
   *out = (Records){.r = mem_new(((size_t)all->n + 1) * sizeof(Record), "records of the forecast", e)};
   for (const char *at = names; out->r && *(at += strspn(at, " "));) {
@@ -126,7 +117,7 @@ static int records_from(Records *out, const Study *s, const char *names, double 
     if (index < 0) fail(e, E_CONFIG, "from = %.80s: the study has no part '%s'", names, name);
     if (e->code || study_part_records(s, all, index, &part, e)) break;
     for (int i = 0; i < part.n; i++) {
-      bool there = part.r[i].tokens * part.r[i].flops_per_token.exact < 0.99 * flops;
+      bool there = record_below(&part.r[i], flops);
       for (int j = 0; j < out->n && !there; j++) there = !strcmp(out->r[j].id, part.r[i].id);
       if (!there) out->r[out->n++] = part.r[i];
     }
