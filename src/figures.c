@@ -52,14 +52,15 @@ int figures_open(OutFile *o, const char *dir, const char *name, Err *e) {
 static int points_csv(const Analysis *a, const char *dir, Err *e) {
   OutFile o;
   if (figures_open(&o, dir, "fig3_points.csv", e)) return e->code;
-  fprintf(o.f, "budget,run_id,N,D,C,loss,loss_se,repeats,seed_sd\n");
+  fprintf(o.f, "budget,run_id,N,D,C,loss,loss_se,repeats,seed_sd,in_law\n");
   for (int i = 0; i < a->points.n; i++) {
     const Point *p = &a->points.p[i];
-    if (!p->used || p->budget < 0) continue;
+    if (!(p->used || p->below) || p->budget < 0) continue;
     fprintf(o.f, "%.17g,%s,%.17g,%.17g,%.17g,%.17g,", a->points.budget[p->budget], p->run->id, p->N, p->D, p->C, p->L);
     if (!isnan(p->run->val_loss_se)) fprintf(o.f, "%.17g", p->run->val_loss_se);
     fprintf(o.f, ",%d,", p->repeats);
-    a->points.seed_cells ? fprintf(o.f, "%.17g\n", a->points.seed_sd) : fputc('\n', o.f);
+    if (a->points.seed_cells) fprintf(o.f, "%.17g", a->points.seed_sd);
+    fprintf(o.f, ",%d\n", p->used);
   }
   return out_commit(&o, e);
 }
@@ -105,14 +106,17 @@ static int laws_csv(const Analysis *a, const char *dir, double c0, double c1, Er
   if (figures_open(&o, dir, "fig3_laws.csv", e)) return e->code;
   fprintf(o.f, "C,N,N_p10,N_p90,D,D_p10,D_p90,sampled\n");
   enum { STEPS = 48 };
-  // The grid ends exactly at the largest budget and goes on from there, so that the solid line and the dashed one meet.
-  double last = a->points.budget[a->points.n_budgets - 1];
-  for (int part = 0; part < 2 && a->iso.law; part++)
-    for (int k = 0; k <= STEPS; k++) {
-      double from = part ? last : c0, to = part ? c1 : last, C = from * pow(to / from, (double)k / STEPS);
+  // The grid ends exactly at the largest budget and goes on from there, so that the solid line and the dashed one meet; so
+  // below the smallest one in the law, where smaller ones are left out.
+  const Valley *lowest = analysis_lowest(a);
+  const double first = lowest && lowest != a->iso.v ? lowest->budget : c0,
+               bound[] = {c0, first, a->points.budget[a->points.n_budgets - 1], c1};
+  for (int part = 0; part < 3 && a->iso.law; part++)
+    for (int k = 0; k <= STEPS && bound[part] < bound[part + 1]; k++) {
+      const double C = bound[part] * pow(bound[part + 1] / bound[part], (double)k / STEPS);
       Interval n = law_at(&a->iso.n_law, C), d = law_at(&a->iso.d_law, C);
       fprintf(o.f, "%.17g,%.17g,%.17g,%.17g,%.17g,%.17g,%.17g,%d\n", C, n.value, or_value(n.p10, n.value),
-              or_value(n.p90, n.value), d.value, or_value(d.p10, d.value), or_value(d.p90, d.value), !part);
+              or_value(n.p90, n.value), d.value, or_value(d.p10, d.value), or_value(d.p90, d.value), part == 1);
     }
   return out_commit(&o, e);
 }
@@ -187,6 +191,14 @@ int figures_script(OutFile *o, const char *dir, const Panel *p, Err *e) {
   return figures_open(o, dir, name, e);
 }
 
+// Of budget i: its place on the ramp; grey below from_flops.
+static void valley_color(const Analysis *a, int i, char hex[8]) {
+  if (a->iso.v[i].below)
+    snprintf(hex, 8, "%s", "#8a9199");
+  else
+    figures_color(i, a->iso.n, hex);
+}
+
 static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e) {
   OutFile o;
   if (figures_script(&o, dir, p, e)) return e->code;
@@ -196,9 +208,9 @@ static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e
     const Valley *v = &a->iso.v[i];
     char hex[8];
     if (!v->runs) continue;
-    figures_color(i, n, hex);
+    valley_color(a, i, hex);
     int end = v->first + v->n - 1;
-    while (!a->points.p[end].used) end--;
+    while (!valley_holds(v, &a->points.p[end])) end--;
     double y = v->flag == VALLEY_FEW ? a->points.p[end].L : parabola_at(&v->q, log(v->hi));
     fprintf(o.f, "set label %d '%s' at %.17g,%.17g left offset .9,0 tc rgb '#20242a'\n", i + 1,
             text_budget(v->budget), v->hi, y);
@@ -211,27 +223,28 @@ static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e
     const Valley *v = &a->iso.v[i];
     char hex[8];
     if (!v->runs) continue;
-    figures_color(i, n, hex);
+    valley_color(a, i, hex);
     fprintf(o.f,
-            "  'fig3_curves.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss' with lines lw 1.6 lc rgb "
+            "  'fig3_curves.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss' with lines %s lc rgb "
             "'%s', \\\n",
-            v->budget, hex);
+            v->budget, v->below ? "lw 1.2 dt '-'" : "lw 1.6", hex);
     fprintf(o.f,
             "  'fig3_vertices.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss':'N_p10':'N_p90' with "
             "xerrorbars pt -1 lw 1.4 lc rgb '%s', \\\n",
             v->budget, hex);
-    if (a->points.seed_cells)
+    if (a->points.seed_cells && !v->below)
       fprintf(
           o.f,
           "  'fig3_points.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss':'seed_sd' with yerrorbars "
           "pt -1 lw .8 lc rgb '%s', \\\n",
           v->budget, hex);
-    // Filled: fresh text throughout; open: over one epoch.
+    // Filled: fresh text throughout; open: over one epoch, or (grey and small) below from_flops.
     for (int repeats = 0; repeats < 2; repeats++)
       fprintf(o.f,
               "  'fig3_points.csv' using (column('budget') == %.17g && column('repeats') == %d ? column('N') : "
-              "NaN):'loss' with points pt %d ps .8 lw 1.2 lc rgb '%s'%s\n",
-              v->budget, repeats, repeats ? 6 : 7, hex, i == last && repeats ? "" : ", \\");
+              "NaN):'loss' with points pt %d ps %s lw 1.2 lc rgb '%s'%s\n",
+              v->budget, repeats, repeats || v->below ? 6 : 7, v->below ? ".6" : ".8", hex,
+              i == last && repeats ? "" : ", \\");
   }
   return out_commit(&o, e);
 }
@@ -248,14 +261,14 @@ static int law_gp(const Analysis *a, const char *dir, const Panel *p, bool param
   for (int i = 0; i < a->iso.n; i++) {
     const Valley *v = &a->iso.v[i];
     char hex[8];
-    figures_color(i, a->iso.n, hex);
+    valley_color(a, i, hex);
     double y = params ? v->n_opt.value : v->d_opt.value;
     if (!isnan(y) && y > p->y0 && y < p->y1) star(o.f, i + 1, p, v->C, y, hex, v->flag == VALLEY_OK);
   }
   fputs("plot \\\n", o.f);
   if (a->iso.law) {
     // The paper's slope through the middle of our line, for the eye.
-    double mid = sqrt(a->points.budget[0] * a->points.budget[a->points.n_budgets - 1]),
+    double mid = sqrt(analysis_lowest(a)->budget * a->points.budget[a->points.n_budgets - 1]),
            at = law->k.value * pow(mid, law->exponent.value);
     fprintf(o.f,
             "  'fig3_laws.csv' using 'C':'%c_p10':'%c_p90' with filledcurves fs solid noborder fc rgb '#dfe7f1' "
@@ -269,10 +282,11 @@ static int law_gp(const Analysis *a, const char *dir, const Panel *p, bool param
             "  'fig3_laws.csv' using (column('sampled') == 1 ? column('C') : NaN):'%c' with lines lw 1.8 lc rgb "
             "'#20242a' title 'this study: C^{%.3f}', \\\n",
             what, law->exponent.value);
-    fprintf(o.f,
-            "  'fig3_laws.csv' using (column('sampled') == 0 ? column('C') : NaN):'%c' with lines lw 1.4 dt '-' lc rgb "
-            "'#20242a' notitle, \\\n",
-            what);
+    for (int above = 0; above < 2; above++)
+      fprintf(o.f,
+              "  'fig3_laws.csv' using (column('sampled') == 0 && column('C') %s %.17g ? column('C') : NaN):'%c' with "
+              "lines lw 1.4 dt '-' lc rgb '#20242a' notitle, \\\n",
+              above ? ">" : "<=", mid, what);
   }
   fprintf(
       o.f,
@@ -290,14 +304,14 @@ static void widen(double x, double *lo, double *hi) {
 static void panels_range(const Analysis *a, Panel p[FIG3_PANELS], double *c0, double *c1) {
   double n0 = INFINITY, n1 = 0, l0 = INFINITY, l1 = 0, y0[2] = {INFINITY, INFINITY}, y1[2] = {0};
   for (int i = 0; i < a->points.n; i++)
-    if (a->points.p[i].used && a->points.p[i].budget >= 0)
+    if ((a->points.p[i].used || a->points.p[i].below) && a->points.p[i].budget >= 0)
       widen(a->points.p[i].N, &n0, &n1), widen(a->points.p[i].L, &l0, &l1);
   *c0 = a->points.budget[0] / 2, *c1 = a->points.budget[a->points.n_budgets - 1] * 10;
   for (int i = 0; i < a->iso.n; i++) {
     const Valley *v = &a->iso.v[i];
     widen(v->loss.value, &l0, &l1);
     // A flagged minimum far outside would squeeze the others; its line runs out of the panel instead.
-    if (v->flag == VALLEY_OK || v->flag == VALLEY_EDGE)
+    if (v->flag == VALLEY_OK || v->flag == VALLEY_EDGE || v->flag == VALLEY_BELOW)
       widen(v->n_opt.value, &y0[0], &y1[0]), widen(v->d_opt.value, &y0[1], &y1[1]), widen(v->n_opt.p90, &y0[0], &y1[0]),
           widen(v->d_opt.p90, &y0[1], &y1[1]);
   }

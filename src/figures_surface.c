@@ -60,7 +60,7 @@ static int slices_csv(const Analysis *a, const char *dir, Err *e) {
   fputs("budget,N,loss\n", o.f);
   for (int i = 0; i < a->iso.n; i++) {
     const Valley *v = &a->iso.v[i];
-    for (int k = 0; k <= STEPS && v->runs; k++) {
+    for (int k = 0; k <= STEPS && v->runs && !v->below; k++) {
       double N = v->lo / 1.15 * pow(v->hi / v->lo * 1.15 * 1.15, (double)k / STEPS);
       fprintf(o.f, "%.17g,%.17g,%.17g\n", v->budget, N,
               surface_at(&a->surface.s, N, v->C / cost_at(&a->frontier.cost, N)));
@@ -115,6 +115,7 @@ static int contours_gp(const Analysis *a, const char *dir, const Panel *p, const
   if (others) fputs("  'fig4_others.csv' using 'C':'N' with points pt 7 ps .5 lc rgb '#8a9199', \\\n", o.f);
   for (int i = 0; i < a->iso.n; i++) {
     char hex[8];
+    if (a->iso.v[i].below) continue;
     figures_color(i, a->iso.n, hex);
     points_plot(o.f, a->iso.v[i].budget, "C", "N", hex, i + 1 < a->iso.n);
   }
@@ -128,6 +129,7 @@ static int slices_gp(const Analysis *a, const char *dir, const Panel *p, Err *e)
   fputs("plot \\\n", o.f);
   for (int i = 0; i < a->iso.n; i++) {
     char hex[8];
+    if (a->iso.v[i].below) continue;
     figures_color(i, a->iso.n, hex);
     fprintf(o.f,
             "  'fig4_slices.csv' using (column('budget') == %.17g ? column('N') : NaN):'loss' with lines lw 1.6 lc rgb "

@@ -166,14 +166,26 @@ static void surface_print(FILE *f, const Analysis *a) {
           a->varpro.s.beta, surface_a(&a->varpro.s));
 }
 
-// Of the default convention; the others are in tables/conventions.csv and in the report.
-static void exponents_print(FILE *f, const StudyFit *s) {
+// Of one convention; all are in tables/conventions.csv and in the report.
+static void exponents_print(FILE *f, const Analysis *a) {
   Exponents rows[MAX_EXPONENTS];
-  const int n = s->n ? analysis_exponents(&s->a[0], rows) : 0;
-  if (n) fprintf(f, "Exponents (%s)\n", s->a[0].iso.cv->title);
+  const int n = analysis_exponents(a, rows);
   for (int j = 0; j < n; j++)
     fprintf(f, "  a %6.3f (%.3f to %.3f)  b %6.3f (%.3f to %.3f)  %s\n", rows[j].a.value, rows[j].a.p10, rows[j].a.p90,
             rows[j].b.value, rows[j].b.p10, rows[j].b.p90, rows[j].title);
+}
+
+// What the runs below from_flops would change.
+static void whole_print(FILE *f, const StudyFit *s) {
+  if (!s->whole) return;
+  int below = 0;
+  for (int i = 0; i < s->a[0].points.n; i++) below += s->a[0].points.p[i].below;
+  fprintf(f, "Beside: %d runs below from_flops = %s are left out of all that. With them:\n", below,
+          text_budget(s->parts.laws.from_flops));
+  exponents_print(f, s->whole);
+  if (s->whole->surface.ok && s->a[0].surface.ok)
+    fprintf(f, "  runs about the surface: %.4f nats (sd), without them %.4f\n",
+            surface_sd(&s->whole->surface, &s->whole->points), surface_sd(&s->a[0].surface, &s->a[0].points));
 }
 
 static void selftest_print(FILE *f, const SelfTest *t) {
@@ -222,10 +234,12 @@ void study_print(const StudyFit *s, FILE *f) {
     fprintf(f, "  seed noise: sd %.4f nats (%d cells with two seeds or more)\n", a->points.seed_sd,
             a->points.seed_cells);
   if (a->surface.ok) surface_print(f, a);
-  exponents_print(f, s);
+  fprintf(f, "Exponents (%s)\n", a->iso.cv->title);
+  exponents_print(f, a);
   selftest_print(f, &s->selftest);
+  whole_print(f, s);
   for (int i = 0, n = 0; i < a->points.n; i++)
-    if (!a->points.p[i].used && n++ < 5)
+    if (!a->points.p[i].used && !a->points.p[i].below && n++ < 5)
       fprintf(f, "  excluded %s: %s\n", a->points.p[i].run->id, a->points.p[i].why_not);
   if (s->records->n_bad)
     fprintf(f, "  %d damaged record%s, first: %s\n", s->records->n_bad, s->records->n_bad > 1 ? "s" : "",

@@ -332,7 +332,7 @@ typedef struct PartFit {
 typedef struct Parts {
   int n;
   PartFit *p;
-  Config laws;  // of the part isoflop, or of the only one: from_flops, and the rule behind it
+  Config laws;  // of the part isoflop, or of the first: from_flops, and the rule behind it
 } Parts;
 // The parts of DIR/study.ini that have records among `all`; none where there is no such file. E_RECORD, E_MEMORY.
 int parts_open(Parts *ps, const char *dir, const Records *all, Err *e);
@@ -355,7 +355,7 @@ typedef struct StudyFit {
   SelfTest selftest;  // of a[0]
 } StudyFit;
 
-const Valley *analysis_lowest(const Analysis *a);  // of the budgets that are in no way left out as `below`; NULL
+const Valley *analysis_lowest(const Analysis *a);  // that of the smallest budget which is not `below`; NULL: there is none
 // rs must outlive s; cs is taken over (also on failure). E_MEMORY.
 int study_fit(StudyFit *s, const Records *rs, Curves *cs, Err *e);
 // Loads a study folder's records and fits them; on success the caller frees both. E_RECORD when there is none.

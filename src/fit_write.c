@@ -2,7 +2,8 @@
 //
 // In: a fitted study. Out: DIR/fits.csv (approach, convention, quantity, value, p10, p90; every number at full
 // precision, since an exponent rounded to two digits moves the optimal horizon by tens of percent), and in DIR/tables
-// budgets.csv (a valley a line), conventions.csv (the exponents under every way of counting) and excluded.csv. The
+// budgets.csv (a valley a line), conventions.csv (the exponents under every way of counting), all_budgets.csv (those with
+// what from_flops leaves out) and excluded.csv. The
 // invariant: the same records give the same bytes.
 #include "fit.h"
 #include <math.h>
@@ -144,6 +145,27 @@ static int conventions_write(const StudyFit *s, const char *dir, Err *e) {
   return out_commit(&o, e);
 }
 
+// The exponents beside those with the runs below from_flops.
+static int whole_write(const StudyFit *s, const char *dir, Err *e) {
+  char path[1024];
+  OutFile o;
+  if (!s->whole) return OK;
+  snprintf(path, sizeof path, "%s/tables/all_budgets.csv", dir);
+  if (out_open(&o, path, e)) return e->code;
+  fprintf(o.f, "runs,approach,a,a_p10,a_p90,b,b_p10,b_p90\n");
+  for (int k = 0; k < 2; k++) {
+    Exponents rows[MAX_EXPONENTS];
+    const int n = analysis_exponents(k ? s->whole : &s->a[0], rows);
+    for (int i = 0; i < n; i++) {
+      const double x[] = {rows[i].a.value, rows[i].a.p10, rows[i].a.p90, rows[i].b.value, rows[i].b.p10, rows[i].b.p90};
+      fprintf(o.f, "%s,%s", k ? "all" : "from_flops", rows[i].approach);
+      for (size_t j = 0; j < sizeof x / sizeof *x; j++) csv_number(o.f, x[j]);
+      fputc('\n', o.f);
+    }
+  }
+  return out_commit(&o, e);
+}
+
 static int budgets_write(const StudyFit *s, const char *dir, Err *e) {
   char path[1024];
   OutFile o;
@@ -246,5 +268,5 @@ int study_write(const StudyFit *s, const char *dir, Err *e) {
     csv_plain(o.f, "data", s->a[0].iso.cv, "val_floor", floors.held_out);
   }
   if (out_commit(&o, e)) return e->code;
-  return budgets_write(s, dir, e) || conventions_write(s, dir, e) ? e->code : excluded_write(s, dir, e);
+  return whole_write(s, dir, e) || budgets_write(s, dir, e) || conventions_write(s, dir, e) ? e->code : excluded_write(s, dir, e);
 }

@@ -9,7 +9,7 @@ typedef struct ForecastLaw {
   Surface surface;
   double run_sd, cell_sd;  // of a run; shared by the runs of a cell
 } ForecastLaw;
-extern const ForecastLaw forecast_measured;  // by our own default sweep; forecast.c says by which command
+extern const ForecastLaw forecast_measured;  // by our own study on English; forecast.c says by which command
 
 // Bias and coverage of every approach on the runs that the study plans (of the parts isoflop and horizons, or of its
 // first), all stages, each with a training curve. `runs` how many those are. E_MEMORY, or as plan_make.

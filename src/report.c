@@ -16,9 +16,9 @@ static void put_summary(FILE *f, const StudyFit *s) {
   int used = 0, inside = 0, fitted = 0;
   const Valley *top = NULL;
   for (int i = 0; i < ps->n; i++)
-    if (ps->p[i].used) used++, n0 = fmin(n0, ps->p[i].N), n1 = fmax(n1, ps->p[i].N);
+    if (ps->p[i].used || ps->p[i].below) used++, n0 = fmin(n0, ps->p[i].N), n1 = fmax(n1, ps->p[i].N);
   for (int i = 0; i < a->iso.n; i++) {
-    fitted += a->iso.v[i].flag != VALLEY_FEW;
+    fitted += a->iso.v[i].flag != VALLEY_FEW && !a->iso.v[i].below;
     if (a->iso.v[i].flag == VALLEY_OK) inside++, top = &a->iso.v[i];
   }
   fputs("<h1>How large should the model be?</h1>\n<p class=\"sub\">", f);
@@ -35,6 +35,14 @@ static void put_summary(FILE *f, const StudyFit *s) {
     fprintf(f, " at %d compute budget%s, %s to %s FLOPs", ps->n_budgets, ps->n_budgets == 1 ? "" : "s",
             text_budget(ps->budget[0]), text_budget(ps->budget[ps->n_budgets - 1]));
   fputs(". ", f);
+  if (s->whole) {
+    int below = 0, budgets = 0;
+    for (int i = 0; i < ps->n; i++) below += ps->p[i].below;
+    for (int i = 0; i < a->iso.n; i++) budgets += a->iso.v[i].below;
+    fprintf(f, "The laws rest on the %d of them from %s FLOPs on; the other %d, with %d of the budgets, are <a "
+               "href=\"#excluded\">left out of the laws</a> and drawn in grey. ",
+            used - below, text_budget(s->parts.laws.from_flops), below, budgets);
+  }
   if (a->iso.law) {
     const Interval *x = &a->iso.n_law.exponent, *y = &a->iso.d_law.exponent;
     fprintf(f,

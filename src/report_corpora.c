@@ -40,27 +40,34 @@ static void add_minima(Plot *p, const IsoFit *iso, const char *color, const char
   }
   if (!iso->law) return;
   const int line = plot_series(p, PLOT_LINE, color, "%s", "");
+  int first = 0;
+  while (iso->v[first].below) first++;
   for (int k = 0; k < 2; k++) {
-    const double C = k ? iso->v[iso->n - 1].C * 1.5 : iso->v[0].C / 1.5;
+    const double C = k ? iso->v[iso->n - 1].C * 1.5 : iso->v[first].C / 1.5;
     plot_add(p, line, C, iso->n_law.k.value * pow(C, iso->n_law.exponent.value));
   }
 }
 
 static void put_row(FILE *f, FILE *csv, const char *part, const char *title, const char *convention,
                     const IsoFit *iso) {
-  int inside = 0;
-  for (int b = 0; b < iso->n; b++) inside += iso->v[b].flag == VALLEY_OK;
+  int inside = 0, budgets = 0;
+  for (int b = 0; b < iso->n; b++) inside += iso->v[b].flag == VALLEY_OK, budgets += !iso->v[b].below;
   const Interval *a = &iso->n_law.exponent, *b = &iso->d_law.exponent;
-  fprintf(f, "<td class=\"l\">%s</td><td>%d of %d</td>", title, inside, iso->n);
+  fprintf(f, "<td class=\"l\">%s</td><td>%d of %d</td>", title, inside, budgets);
   if (iso->law)
     fprintf(f, "<td><b>%.3f</b></td><td>%.3f to %.3f</td><td><b>%.3f</b></td><td>%.3f to %.3f</td>", a->value, a->p10,
             a->p90, b->value, b->p10, b->p90);
   else
     fputs("<td>-</td><td></td><td>-</td><td></td>", f);
-  fprintf(csv, "%s,%s,%d,%d", part, convention, iso->n, inside);
+  fprintf(csv, "%s,%s,%d,%d", part, convention, budgets, inside);
   const double x[] = {a->value, a->p10, a->p90, b->value, b->p10, b->p90};
   for (int j = 0; j < 6; j++) isnan(x[j]) ? fputc(',', csv) : fprintf(csv, ",%.17g", x[j]);
   fputc('\n', csv);
+}
+
+// The study's row may leave out budgets that others have the like of.
+static void put_floor_note(FILE *f, const StudyFit *s) {
+  if (s->whole) fprintf(f, "The study’s row: from %s FLOPs on; other rows: all their budgets. ", text_budget(s->parts.laws.from_flops));
 }
 
 static const char csv_head[] = "part,convention,budgets,minima_inside,a,a_p10,a_p90,b,b_p10,b_p90\n";
@@ -108,6 +115,7 @@ int put_corpora(FILE *f, const StudyFit *s, const char *dir, Err *e) {
     fputs("<h2 id=\"corpora\">Does it depend on the text?</h2>\n<figure id=\"tablea2\">\n", f);
     plots_inline(f, p, n + 1, dir, e);
     fputs("<figcaption>The same analysis on other text: valleys, and the best sizes beside those of the study. ", f);
+    put_floor_note(f, s);
     put_files(f, "tablea2",
               (const char *const[]){p[0].panel.name, p[1].panel.name, n > 1 ? p[2].panel.name : NULL, NULL});
     fprintf(
@@ -221,6 +229,7 @@ int put_ladder(FILE *f, const StudyFit *s, const char *dir, Err *e) {
       "<figcaption>What Porian et al. 2024 found to explain the gap, live: the same IsoFLOP grid with one fault each, "
       "and each counted both ways. ",
       f);
+  put_floor_note(f, s);
   put_files(f, "ladder", (const char *const[]){"ladder_sizes", "ladder_exponents", NULL});
   fprintf(
       f,

@@ -7,14 +7,14 @@
 #include <math.h>
 #include <stdlib.h>
 
-// The used runs of budgets (all: also those of none) at (N, loss).
-static int run_marks(const Analysis *a, Mark *m, bool all) {
+// The used runs of budgets (others: also those of none; below: also those below from_flops) at (N, loss).
+static int run_marks(const Analysis *a, Mark *m, bool others, bool below) {
   int n = 0;
   for (int i = 0; i < a->points.n; i++) {
     const Point *p = &a->points.p[i];
-    if (!p->used || (p->budget < 0 && !all)) continue;
+    if (!(p->used || (p->below && below)) || (p->budget < 0 && !others)) continue;
     m[n] = (Mark){.x = p->N, .y = p->L};
-    mark_run(&m[n++], p->run, "");
+    mark_run(&m[n++], p->run, p->below ? p->why_not : "");
   }
   return n;
 }
@@ -42,7 +42,7 @@ int put_isoflop(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   Mark *m = mem_new((size_t)(a->points.n + MAX_VALLEYS) * sizeof(Mark), "points of the figures", e);
   if (!m || figures_isoflop(s, dir, p, e)) goto done;
   fputs("<figure id=\"fig3\">\n", f);
-  if (figures_inline(f, dir, &p[PANEL_VALLEYS], m, run_marks(a, m, false), e)) goto done;
+  if (figures_inline(f, dir, &p[PANEL_VALLEYS], m, run_marks(a, m, false, true), e)) goto done;
   fputs("<div class=\"pair\">\n", f);
   for (int j = 0; j < 2; j++)
     if (figures_inline(f, dir, &p[j ? PANEL_TOKENS : PANEL_PARAMS], m, vertex_marks(a, m, !j), e)) goto done;
@@ -55,6 +55,9 @@ int put_isoflop(FILE *f, const StudyFit *s, const char *dir, Err *e) {
         "continuation to ten times the largest budget (dashed); dotted: the "
         "paper’s slope. ",
         f);
+  if (s->whole)
+    fprintf(f, "Grey, open and dashed: below %s FLOPs, left out of the laws (<a href=\"#excluded\">why</a>). ",
+            text_budget(s->parts.laws.from_flops));
   put_files(f, "fig3", (const char *const[]){"fig3_points", "fig3_curves", "fig3_vertices", "fig3_laws", NULL});
 done:
   free(m);
@@ -69,7 +72,7 @@ int put_surface_figure(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   if (!m || figures_surface(s, dir, p, e)) goto done;
   fputs("<figure id=\"fig4\">\n<div class=\"pair\">\n", f);
   for (int j = 0; j < FIG4_PANELS; j++) {
-    int n = run_marks(a, m, j == PANEL_CONTOURS);
+    int n = run_marks(a, m, j == PANEL_CONTOURS, false);
     for (int i = 0, k = 0; i < a->points.n && j == PANEL_CONTOURS; i++)
       if (a->points.p[i].used) m[k].x = a->points.p[i].C, m[k++].y = a->points.p[i].N;
     if (figures_inline(f, dir, &p[j], m, n, e)) goto done;
@@ -88,7 +91,7 @@ done:
 // Where each run's curve ends.
 static int curve_marks(const StudyFit *s, Mark *m) {
   const Analysis *a = &s->a[0];
-  int n = run_marks(a, m, true), kept = 0;
+  int n = run_marks(a, m, true, false), kept = 0;
   for (int i = 0, k = 0; i < a->points.n && k < n; i++) {
     const Point *p = &a->points.p[i];
     if (!p->used) continue;

@@ -179,7 +179,8 @@ static void put_thirds(FILE *f, const Curvature *c) {
   fputs(
       "<div class=\"scroll\"><table><caption>The exponent of N<sub>opt</sub> along each third, measured, and on the "
       "same "
-      "grid of runs when their losses come from the fitted surface: mean and 10–90 % of the draws. <a "
+      "grid of runs when their losses come from the fitted surface: mean and 10–90 % of the draws, whose errors the "
+      "interval of the measured one takes off. <a "
       "href=\"tables/thirds.csv\">thirds.csv</a></caption><thead><tr><th class=\"l\">third</th><th>FLOPs</th><th>a</th>"
       "<th>10–90 %</th><th>its null</th><th>10–90 %</th><th>the surface itself</th></tr></thead><tbody>\n",
       f);

@@ -4,6 +4,7 @@
 // the figures link to, and that row has the command that runs it again.
 #include "plan.h"
 #include "report.h"
+#include "shape.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,32 @@ static const char *get_cpu(const Record *r) { return r->cpu; }
 static const char *get_kernels(const Record *r) { return r->kernels; }
 static const char *get_compiler(const Record *r) { return r->compiler; }
 
+// Why the laws leave out what lies below from_flops: what the rule for the batch wants there.
+static void put_below(FILE *f, const StudyFit *s) {
+  const Points *ps = &s->a[0].points;
+  const Config *c = &s->parts.laws;
+  int n = 0, budgets = 0;
+  double least = INFINITY;
+  for (int i = 0; i < ps->n; i++)
+    if (ps->p[i].below) n++, least = fmin(least, ps->p[i].C);
+  for (int i = 0; i < s->a[0].iso.n; i++) budgets += s->a[0].iso.v[i].below;
+  fprintf(f,
+          "<p id=\"below\">%d runs of less than %s FLOPs (%d of the %d budgets, and other horizons) are left out of all "
+          "laws, by the study’s option <code>from_flops</code>: ",
+          n, text_budget(c->from_flops), budgets, s->a[0].iso.n);
+  const double sequences = recipe_sequences(c, c->from_flops);
+  if (!c->batch_tokens && sequences < 1.5)
+    fprintf(f,
+            "there the recipe does not hold. Its rule for the batch, %g tokens at %g FLOPs and growing as "
+            "C<sup>%g</sup>, wants %.2f sequences of %d tokens at %s FLOPs and %.2f at %s, the least of these runs; no "
+            "run can have less than one. ",
+            c->batch_at, RECIPE_FLOPS, c->batch_exponent, sequences, c->seq_len, text_budget(c->from_flops),
+            recipe_sequences(c, least), text_budget(least));
+  fputs("They are drawn in grey in Fig 3, with parabolas of their own, and <a href=\"#all-budgets\">what they would "
+        "change</a> stands below Table 2; <a href=\"tables/excluded.csv\">excluded.csv</a> names each.</p>\n",
+        f);
+}
+
 int put_excluded(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   (void)dir;
   int out = 0, repeats = 0;
@@ -33,8 +60,9 @@ int put_excluded(FILE *f, const StudyFit *s, const char *dir, Err *e) {
     out += !p.used, repeats += p.used && p.repeats;
   }
   fputs("<h2 id=\"excluded\">What was left out, and why</h2>\n", f);
+  if (s->whole) put_below(f, s);
   if (!out)
-    fputs("<p>No run was excluded.</p>\n", f);
+    fprintf(f, "<p>No %srun was excluded.</p>\n", s->whole ? "other " : "");
   else {
     fputs(
         "<div class=\"scroll\"><table><caption>Of all parts. <a href=\"tables/excluded.csv\">excluded.csv</a></caption>"
@@ -83,6 +111,15 @@ static void put_imported(FILE *f, const Points *ps) {
   fputs("</tbody></table></div>\n", f);
 }
 
+// Does no fit of the laws see this run, for a reason that stands under "What was left out"?
+static bool left_out(const StudyFit *s, const Record *r) {
+  for (int i = 0; i < s->a[0].points.n && s->whole; i++) {
+    const Point *p = &s->a[0].points.p[i];
+    if (p->below && !strcmp(p->run->id, r->id)) return true;
+  }
+  return !point_of(r, &conventions[0]).used;
+}
+
 // The parts that want a run, by name.
 static void put_part_names(FILE *f, const Parts *ps, const char *id) {
   int n = 0;
@@ -112,7 +149,7 @@ int put_runs(FILE *f, const StudyFit *s, const char *dir, Err *e) {
     const Record *r = &s->all->r[i];
     const Config *c = &r->cfg;
     fprintf(f, "<tr id=\"run-%s\"%s><td class=\"l\"><code>%s</code></td><td class=\"l\">", r->id,
-            point_of(r, &conventions[0]).used ? "" : " class=\"off\"", r->id);
+            left_out(s, r) ? " class=\"off\"" : "", r->id);
     put_part_names(f, &s->parts, r->id);
     fprintf(f,
             "</td><td class=\"l\">%s%s</td><td>%.3g</td><td>%d×%d×%d</td><td>%s</td><td>%s</td><td>%d</td><td>%d</td>",

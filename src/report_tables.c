@@ -19,6 +19,42 @@ static void put_interval(FILE *f, const Interval *v, bool bold) {
     fprintf(f, bold ? "<td>%.3f to %.3f</td>" : "<td class=\"p\">%.3f to %.3f</td>", v->p10, v->p90);
 }
 
+static const Exponents *exponents_find(const Exponents *rows, int n, const char *approach) {
+  for (int i = 0; i < n; i++)
+    if (!strcmp(rows[i].approach, approach)) return &rows[i];
+  return NULL;
+}
+
+// The same with the runs that from_flops leaves out: nobody shall think that they were hidden.
+static void put_whole(FILE *f, const StudyFit *s) {
+  if (!s->whole) return;
+  Exponents rows[MAX_EXPONENTS], all[MAX_EXPONENTS];
+  const int n = analysis_exponents(&s->a[0], rows), m = analysis_exponents(s->whole, all);
+  const Analysis *a = &s->a[0], *w = s->whole;
+  int budgets = 0;
+  for (int i = 0; i < a->iso.n; i++) budgets += !a->iso.v[i].below;
+  fprintf(f,
+          "<div class=\"scroll\"><table id=\"all-budgets\" class=\"pairs\"><caption>Beside it, the same with the runs "
+          "below %s FLOPs, which the laws leave out (<a href=\"#excluded\">why</a>). <a "
+          "href=\"tables/all_budgets.csv\">all_budgets.csv</a></caption><thead><tr><th class=\"l\">Approach</th><th>a, "
+          "%d budgets</th><th>10–90 %%</th><th>a, all %d</th><th>10–90 %%</th><th>b, %d budgets</th><th>10–90 "
+          "%%</th><th>b, all %d</th><th>10–90 %%</th></tr></thead><tbody>\n",
+          text_budget(s->parts.laws.from_flops), budgets, a->iso.n, budgets, a->iso.n);
+  for (int k = 0; k < m; k++) {
+    const Exponents *mine = exponents_find(rows, n, all[k].approach);
+    fprintf(f, "<tr><td class=\"l\">%s</td>", all[k].title);
+    put_interval(f, mine ? &mine->a : NULL, true), put_interval(f, &all[k].a, true);
+    put_interval(f, mine ? &mine->b : NULL, true), put_interval(f, &all[k].b, true);
+    fputs("</tr>\n", f);
+  }
+  fputs("</tbody></table></div>\n", f);
+  if (a->surface.ok && w->surface.ok)
+    fprintf(f,
+            "<p class=\"note\">The runs lie %.4f nats (sd) about the surface, and %.4f about one through all budgets; the "
+            "noise of a run is %.4f.</p>\n",
+            surface_sd(&a->surface, &a->points), surface_sd(&w->surface, &w->points), a->noise.run);
+}
+
 int put_exponents(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   (void)dir;
   Exponents rows[MAX_EXPONENTS];
@@ -27,23 +63,25 @@ int put_exponents(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   fprintf(f,
           "<h2 id=\"table2\">Exponents</h2>\n<div class=\"scroll\"><table><caption>Table 2 of the paper: "
           "N<sub>opt</sub> = k C<sup>a</sup>, D<sub>opt</sub> = k′ C<sup>b</sup>, with 10th and 90th percentiles of %d "
-          "bootstrap resamples by run within each budget (of residuals for 2); here by %s.%s Full precision: <a "
-          "href=\"fits.csv\">fits.csv</a>.</caption>\n<thead><tr><th class=\"l\">Approach</th><th>a</th><th>10–90 "
-          "%%</th><th class=\"p\">paper</th><th class=\"p\">10–90 %%</th><th>b</th><th>10–90 %%</th><th "
-          "class=\"p\">paper</th><th class=\"p\">10–90 %%</th><th>%s</th></tr></thead><tbody>\n",
+          "resamples (1: studies drawn from the surface of 3; 2: residuals about the parabolas; 3: sizes of each budget; "
+          "1 and 2 less their own error there, so that an interval need not lie around its value); here by %s.%s Full "
+          "precision: <a href=\"fits.csv\">fits.csv</a>.</caption>\n<thead><tr><th class=\"l\">Approach</th><th>a</th>"
+          "<th>10–90 %%</th><th class=\"p\">paper</th><th class=\"p\">10–90 %%</th><th>b</th><th>10–90 %%</th><th "
+          "class=\"p\">paper</th><th class=\"p\">10–90 %%</th>%s</tr></thead><tbody>\n",
           RESAMPLES, s->a[0].iso.cv->title,
           tested
-              ? " Honest: how often such an interval holds the true a in the <a href=\"#selftest\">self-test</a>; 80 % "
-                "is right."
+              ? " Bias: mean error of a in the <a href=\"#selftest\">self-test</a>; honest: how often the interval holds "
+                "the true a there; 80 % is right."
               : "",
-          tested ? "honest" : "");
+          tested ? "<th>bias of a</th><th>honest</th>" : "");
   for (int k = 0; k < n; k++) {
     const PaperLaw *paper = paper_law(rows[k].approach);
     const SelfTestRow *r = selftest_row(&s->selftest, rows[k].approach, "a");
     fprintf(f, "<tr><td class=\"l\">%s</td>", rows[k].title);
     put_interval(f, &rows[k].a, true), put_interval(f, paper ? &paper->a : NULL, false);
     put_interval(f, &rows[k].b, true), put_interval(f, paper ? &paper->b : NULL, false);
-    r && r->draws ? fprintf(f, "<td>%.0f %%</td></tr>\n", 100 * r->coverage.value) : fputs("<td></td></tr>\n", f);
+    if (r && r->draws) fprintf(f, "<td>%+.3f</td><td>%.0f %%</td>", r->bias.value, 100 * r->coverage.value);
+    fputs("</tr>\n", f);
   }
   for (const PaperLaw *l = paper_laws; l->name; l++) {
     bool shown = false;
@@ -53,9 +91,10 @@ int put_exponents(FILE *f, const StudyFit *s, const char *dir, Err *e) {
     put_interval(f, &l->a, false);
     fputs("<td></td><td></td>", f);
     put_interval(f, &l->b, false);
-    fputs("<td></td></tr>\n", f);
+    fputs(tested ? "<td></td><td></td></tr>\n" : "</tr>\n", f);
   }
   fputs("</tbody></table></div>\n", f);
+  put_whole(f, s);
   return e->code;
 }
 
@@ -194,9 +233,10 @@ static void put_valleys(FILE *f, const Analysis *a) {
   for (int i = 0; i < a->iso.n; i++) {
     const Valley *v = &a->iso.v[i];
     fprintf(f,
-            "<tr id=\"budget-%d\"%s><td class=\"l\"><span class=\"dot\" "
-            "style=\"background:var(--r%d)\"></span>%s</td><td>%d</td><td>%d</td>",
-            i, v->flag ? " class=\"off\"" : "", figures_level(i, a->iso.n), text_budget(v->budget), v->runs, v->sizes);
+            "<tr id=\"budget-%d\"%s><td class=\"l\"><span class=\"dot\" style=\"background:var(",
+            i, v->flag ? " class=\"off\"" : "");
+    v->below ? fputs("--paper", f) : fprintf(f, "--r%d", figures_level(i, a->iso.n));
+    fprintf(f, ")\"></span>%s</td><td>%d</td><td>%d</td>", text_budget(v->budget), v->runs, v->sizes);
     if (v->runs)
       fprintf(f, "<td>%s – %s</td>", text_count(v->lo), text_count(v->hi));
     else

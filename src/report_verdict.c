@@ -55,7 +55,7 @@ static const Record *record_of(const StudyFit *s, const char *id) {
 static int put_figure(FILE *f, const StudyFit *s, const Csv *c, const char *dir, Err *e) {
   Plot p;
   plot_begin(&p, "verdict_losses", PLOT_WIDE, "Forecast and measured", "", "Held-out loss (nats per token)");
-  p.panel.lin_x = true, p.key = "top right", p.panel.x0 = -.6, p.panel.x1 = c->n - .4;
+  p.panel.lin_x = true, p.key = "bottom right", p.panel.x0 = -.6, p.panel.x1 = c->n - .4;
   const int forecast = plot_series(&p, PLOT_BARS, plot_color(0), "forecast, 80 %%"),
             measured = plot_series(&p, PLOT_POINTS, plot_color(1), "measured");
   size_t at = 0;
@@ -94,9 +94,10 @@ static void put_pair(FILE *f, const Csv *c, int k, const char *dir) {
   const double gap = value_of(c, k + 1, "loss") - value_of(c, k, "loss");
   Forecast said;
   Err none;
+  const bool read = !forecast_read(dir, part, &said, &none);
   fprintf(f, "<p class=\"lead\"><b>%s</b>, at %s FLOPs: the recommended size %s by %.4f nats", part,
-          text_budget(value_of(c, k, "flops")), gap > 0 ? "wins" : "loses", fabs(gap));
-  if (!forecast_read(dir, part, &said, &none)) {
+          text_budget(read ? said.budget : value_of(c, k, "flops")), gap > 0 ? "wins" : "loses", fabs(gap));
+  if (read) {
     const bool held = gap >= said.gap.p10 && gap <= said.gap.p90;
     fprintf(f, "; forecast %+.4f (%+.4f to %+.4f): <span class=\"%s\">%s</span>", said.gap.value, said.gap.p10,
             said.gap.p90, held ? "pass" : "fail", held ? "pass" : "fail");

@@ -22,7 +22,7 @@ static const char PLAN_HELP[] =
     "  N parameters (embeds, attn+norm, ffn: its components) · D tokens · FLOPs exact, within 1 % of the budget\n"
     "--forecast: what interval on a (N_opt ~ C^a) the plan will buy, by each approach, and how often it will hold the\n"
     "truth: N drawn studies (default 100) of the planned runs from a law L = E + A/N^ALPHA + B/D^BETA with noise of RUN\n"
-    "nats a run, and CELL shared by the seeds of a cell. Their defaults are what our default sweep on English came to.\n";
+    "nats a run, and CELL shared by the seeds of a cell. Their defaults are what our study on English came to (docs/study.md).\n";
 
 static const char SWEEP_HELP[] =
     "Examples:\n"

@@ -15,7 +15,7 @@ static SelfTest *forecast(const char *const *sets, double noise, int draws, int 
   Err e;
   SelfTest *t = malloc(sizeof *t);
   ForecastLaw law = forecast_measured;
-  law.run_sd = noise;
+  law.run_sd = noise, law.cell_sd = 0;
   config_defaults(&c);
   for (; *sets; sets++)
     if (config_set(&c, *sets, "test", &e)) fail_msg("%s", e.msg);

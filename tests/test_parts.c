@@ -127,6 +127,73 @@ static void runs_find_their_parts(void **state) {
   records_free(&all);
 }
 
+static int used_of(const Points *ps) {
+  int n = 0;
+  for (int i = 0; i < ps->n; i++) n += ps->p[i].used;
+  return n;
+}
+
+// from_flops leaves runs out of the laws and of nothing else: the same as if they had never been there; and beside that
+// everything as it was without it.
+static void laws_from_a_compute_on(void **state) {
+  (void)state;
+  Err e;
+  Records all;
+  StudyFit s, before;
+  if (study_open(dir, &all, &before, &e)) fail_msg("%s", e.msg);
+  assert_null(before.whole);
+  char *text = slurp("study.ini"), path[128];
+  OutFile o;
+  snprintf(path, sizeof path, "%s/study.ini", dir);
+  for (int k = 0; k < 2; k++) {
+    assert_int_equal(out_open(&o, path, &e), OK);
+    for (char *line = text, *next; *line; line = next) {
+      next = line + strcspn(line, "\n") + 1;
+      fwrite(line, 1, (size_t)(next - line), o.f);
+      if (!k && (!strncmp(line, "[part isoflop]", 14) || !strncmp(line, "[part horizons]", 15)))
+        fputs("from_flops = 2.5e11\n", o.f);
+    }
+    assert_int_equal(out_commit(&o, &e), OK);
+    if (k) break;
+    Records again;
+    if (study_open(dir, &again, &s, &e)) fail_msg("%s", e.msg);
+    const Points *ps = &s.a[0].points;
+    assert_int_equal(ps->n, before.a[0].points.n);
+    assert_true(used_of(ps) > 0 && used_of(ps) < ps->n);
+    for (int i = 0; i < ps->n; i++) {
+      assert_int_equal(ps->p[i].used, ps->p[i].C >= .99 * 2.5e11);  // the budget itself is in, though cells miss it a little
+      assert_int_equal(ps->p[i].below, !ps->p[i].used);
+    }
+    const IsoFit *iso = &s.a[0].iso, *was = &before.a[0].iso;
+    assert_int_equal(iso->v[0].flag, VALLEY_BELOW);
+    assert_near(iso->v[0].n_opt.value, was->v[0].n_opt.value, 0);
+    const double rise = log(was->v[2].n_opt.value / was->v[1].n_opt.value) / log(was->v[2].C / was->v[1].C);
+    assert_near(iso->n_law.exponent.value, rise, 1e-9);
+    assert_true(fabs(was->n_law.exponent.value - rise) > 1e-6);
+    assert_int_equal(s.a[0].surface.runs, used_of(ps));
+    assert_int_equal(s.a[0].frontier.n, 2);
+    assert_non_null(s.whole);
+    assert_int_equal(used_of(&s.whole->points), ps->n);
+    Exponents mine[MAX_EXPONENTS], old[MAX_EXPONENTS];
+    const int n = analysis_exponents(s.whole, mine);
+    assert_int_equal(n, analysis_exponents(&before.a[0], old));
+    for (int i = 0; i < n; i++)
+      assert_memory_equal(&mine[i].a, &old[i].a, sizeof mine->a), assert_memory_equal(&mine[i].b, &old[i].b, sizeof mine->b);
+    study_free(&s);
+    records_free(&again);
+    if (report_study(dir, 0, 0, NULL, &e)) fail_msg("%s", e.msg);
+    char *page = slurp("report.html"), *csv = slurp("tables/excluded.csv");
+    assert_non_null(strstr(page, "id=\"all-budgets\""));
+    assert_non_null(strstr(page, "drawn in grey"));
+    assert_null(strstr(page, "no run can have less than one"));  // the rule holds well below 2.5e11
+    assert_non_null(strstr(csv, "less compute than the laws take"));
+    free(page), free(csv);
+  }
+  free(text);
+  study_free(&before);
+  records_free(&all);
+}
+
 static double cycle_of(const Record *r) { return r->cfg.cosine_cycle; }
 
 // Luck that runs of one seed share falls out of a difference, and is there in the noise between seeds.
@@ -226,6 +293,7 @@ static void verdict_is_shown_as_written(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(runs_find_their_parts),
+      cmocka_unit_test(laws_from_a_compute_on),
       cmocka_unit_test(differences_are_paired),
       cmocka_unit_test(page_has_every_part),
       cmocka_unit_test(verdict_is_shown_as_written),

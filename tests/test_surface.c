@@ -170,6 +170,21 @@ static void frontier_is_the_formula_for_6nd(void **state) {
   free(s), free(f);
 }
 
+// A cost that is no parabola: which one lies nearest does not depend on how many seeds a size had.
+static void cost_counts_a_size_once(void **state) {
+  (void)state;
+  Point p[2 * N];
+  Points ps;
+  CostCurve once, often;
+  grid(p, &ps, &toy, 1e11, .06, 0, 0);
+  for (int i = 0; i < N; i++) p[i].C *= 1 + .05 * sin(log(p[i].N));
+  assert_true(cost_fit(&once, &ps));
+  for (int i = 0; i < N; i++) p[N + i] = p[i % 2];
+  ps.n = 2 * N;
+  assert_true(cost_fit(&often, &ps));
+  for (double n = 1e4; n < 1e6; n *= 3) assert_near(cost_at(&often, n) / cost_at(&once, n), 1, 1e-9);
+}
+
 // Cost of a token 6 N^1.1: then N^1.1 D = C / 6, and with M = N^1.1 the optimum is the formula's in M with alpha / 1.1.
 static void frontier_follows_the_cost(void **state) {
   (void)state;
@@ -337,6 +352,7 @@ int main(void) {
       cmocka_unit_test(intervals_hold_and_threads_do_not_matter),
       cmocka_unit_test(too_little_is_no_surface),
       cmocka_unit_test(frontier_is_the_formula_for_6nd),
+      cmocka_unit_test(cost_counts_a_size_once),
       cmocka_unit_test(frontier_follows_the_cost),
       cmocka_unit_test(runs_are_moved_along_the_surface),
       cmocka_unit_test(selftest_without_noise),
