@@ -69,13 +69,18 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   }
   static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
   static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
-  // The rows of a tile of A still fit two sets, so they are copied only where they fall into one.
-  const int row_a = a.cs == 1 && aliases(a.rs) && a.rs % 1024 == 0, col_a = a.rs == 1 && aliases(a.cs);
+  // The lines of a tile of A still fit two sets, so they are copied only where they fall into one.
+  const int down = a.rs == 1 && kern->nr > 16;  // tr(x), to a kernel that fetches its columns ahead
+  const int row_a = a.cs == 1 && aliases(a.rs) && a.rs % 1024 == 0;
+  const int col_a = a.rs == 1 && aliases(a.cs) && (!down || a.cs % 1024 == 0);
   const int copy_a = (row_a || col_a) && c.cols > kern->nr;
+  // Blocks of tr(x) are wide along its contiguous rows, which then come in the order of their addresses.
+  const int mc_max = down ? KC : MC, kc_max = down ? MC : KC;
   // Rows of two lines and more, fetched early enough, are read where they lie even when they alias.
   const int copy_b = b.cs > 1 || (b.cs == 1 && aliases(b.rs) && kern->nr <= 16 && a.rows > 4 * kern->mr);
   const int far = (ptrdiff_t)b.rows * b.cols > 1 << 16;
-  const int nr = kern->nr, m_blocks = (a.rows + MC - 1) / MC, k_blocks = a.cols ? (a.cols + KC - 1) / KC : 1;
+  const int nr = kern->nr, m_blocks = (a.rows + mc_max - 1) / mc_max;
+  const int k_blocks = a.cols ? (a.cols + kc_max - 1) / kc_max : 1;
   for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
     mc = (a.rows - i0 + m_blocks - mb - 1) / (m_blocks - mb);
     for (int kb = 0, k0 = 0, kc; kb < k_blocks; kb++, k0 += kc) {

@@ -8,7 +8,8 @@
 //
 // 14 rows x 2 vectors = 28 accumulators of the 32 registers leave room for two vectors of B and a broadcast of A;
 // each k then costs 16 loads for 28 multiply-adds. A narrow C (n <= 16) takes 28 rows x 1 vector instead. AHEAD: lines
-// of B fetched so many steps early; LAST: steps of k at the end, see tile().
+// of B, and of A where each step of k reads new ones, fetched so many steps early; LAST: steps of k at the end, see
+// tile().
 #if defined __x86_64__
 #include <immintrin.h>
 #include "rows.h"
@@ -36,9 +37,11 @@ INLINE void step(int lo, int hi, int cols, __mmask16 mask, Acc *t, const Rows *r
   }
 }
 
-// m x n. The last steps of k are taken by groups of rows, so that the stores of one group go out under the
-// multiply-adds of the next: Zen 4 finds room for one store in seven of them, and stops for a burst.
-INLINE void tile(int m, int cols, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
+// m x n. `down`: A's columns are contiguous (a_rs == 1), so the 1 or 2 lines that a step reads are fetched ahead like
+// B's; a constant, to keep the test out of the other loops. The last steps of k are taken by groups of rows, so that
+// the stores of one group go out under the multiply-adds of the next: Zen 4 finds room for one store in seven of them,
+// and stops for a burst.
+INLINE void tile(int m, int cols, int down, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
                  ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
   const __mmask16 mask = (__mmask16)((1u << (cols > 16 ? n - 16 : n)) - 1);
   const int groups = cols > 16 ? (m + 4) / 5 : (m + 9) / 10;
@@ -59,10 +62,16 @@ INLINE void tile(int m, int cols, int n, int k, const float *a, ptrdiff_t a_rs, 
   }
   Rows r = rows_new(m, a, a_rs);
   prefetch_c(m, n, k, c, ldc, accumulate);
+  const float *ahead = a + AHEAD * a_cs;
   for (; k > LAST; k--, b += ldb) {
     if (cols > 24) {
       _mm_prefetch((const char *)(b + AHEAD * ldb), _MM_HINT_T0);
       _mm_prefetch((const char *)(b + AHEAD * ldb + 16), _MM_HINT_T0);
+    }
+    if (down) {
+      _mm_prefetch((const char *)ahead, _MM_HINT_T0);
+      _mm_prefetch((const char *)(ahead + m - 1), _MM_HINT_T0);
+      ahead += a_cs;
     }
     step(0, m, cols, mask, &t, &r, b);
     rows_next(&r, m, a_cs);
@@ -94,7 +103,7 @@ INLINE void tile(int m, int cols, int n, int k, const float *a, ptrdiff_t a_rs, 
 }
 
 #define CASE(cols, m_) \
-  case m_: tile(m_, cols, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate); return;
+  case m_: tile(m_, cols, cols > 24 && down, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate); return;
 #define CASES_14(cols) \
   CASE(cols, 1) CASE(cols, 2) CASE(cols, 3) CASE(cols, 4) CASE(cols, 5) CASE(cols, 6) CASE(cols, 7) CASE(cols, 8) \
   CASE(cols, 9) CASE(cols, 10) CASE(cols, 11) CASE(cols, 12) CASE(cols, 13) CASE(cols, 14)
@@ -105,6 +114,11 @@ INLINE void tile(int m, int cols, int n, int k, const float *a, ptrdiff_t a_rs, 
 
 void gemm_ukr_14x32_avx512(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
                            ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
+  if (n > 24 && a_rs == 1 && a_cs > 1) {
+    enum { down = 1 };
+    switch (m) { CASES_14(32) }
+  }
+  enum { down = 0 };
   if (n > 24) {
     switch (m) { CASES_14(32) }
   } else if (n > 16) {
