@@ -97,6 +97,15 @@ fuzz: $B/fuzz $B/tests/test_fuzz  ## libFuzzer on each parser, or on FUZZ="csv j
 	  d=out/fuzz/$$t; mkdir -p $$d; export FUZZ_TARGET=$$t; \
 	  $B/tests/test_fuzz --seeds $$d && $B/fuzz -max_total_time=$(or $(SECONDS),60) -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
 	    -verbosity=0 -print_final_stats=1 -artifact_prefix=out/fuzz/$$t- $$d || exit 1; done
+.PHONY: test-fire test-sweep-kills test-determinism test-slurm
+test-fire: $B/isoflop  ## 16 x SEEDS (default 25) cells, 8 workers, a tenth failing, 3 workers killed, clocks 5 minutes off
+	SEEDS=$(or $(SEEDS),25) ISOFLOP=$$PWD/$< sh tests/e2e_fire.sh
+test-sweep-kills: $B/isoflop  ## KILLS (default 200) SIGKILLs of sweeps, workers and runs, over SWEEPS (default 20) small sweeps
+	KILLS=$(or $(KILLS),200) SWEEPS=$(or $(SWEEPS),20) ISOFLOP=$$PWD/$< sh tests/e2e_sweep_kills.sh
+test-determinism: $B/isoflop  ## a hash of one study run in every way: workers, threads, order, kills, Slurm (root; 15 minutes)
+	FULL=1 ISOFLOP=$$PWD/$< sh tests/e2e_determinism.sh
+test-slurm: $B/isoflop  ## an array of workers on a real Slurm on this machine (root; 5 minutes)
+	bash tests/slurm.sh $B
 test-neon:  ## the ARM kernels, cross-built, run under qemu
 	$Qsh tests/neon.sh $B
 asan:  ## all tests under the address and leak sanitizer

@@ -55,6 +55,7 @@ typedef struct Config {
   // [machine]: never changes a result
   int threads;
   double checkpoint_seconds;
+  double heartbeat;           // s between two signs of life of a worker; after CLAIM_MISSED (claim.h) its cell is free
 } Config;
 
 typedef enum { OPT_INT, OPT_NUM, OPT_BOOL, OPT_STR, OPT_LIST } OptType;

@@ -7,6 +7,7 @@
 #include "train.h"
 #include "verdict.h"
 #include "verify.h"
+#include "worker.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static const Command COMMANDS[] = {
     {"plan", plan_main, "the cells of a study, what each costs; runs nothing"},
     {"sweep", sweep_main, "run a study's cells on all cores; goes on where it was"},
     {"tune", tune_main, "the recipe's rule from small sweeps around it"},
+    {"worker", worker_main, "take cells of a study folder, here or on any machine that sees it"},
     {"fit", fit_main, "scaling laws from a study's finished runs"},
     {"report", report_main, "figures, tables and one HTML page from a study"},
     {"verdict", verdict_main, "the forecast pair of a study against what it came to"},

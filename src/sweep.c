@@ -1,194 +1,143 @@
-// sweep.c: see sweep.h. In: a plan and a study folder. Out: a record of every cell, runs.csv, lines or a live line
-// for people.
-// Invariant: a cell is run by one process at a time, and once it has a finished or diverged record never again. The
-// sweep itself keeps no state: what is done is what has a record, so it may die at any moment.
+// sweep.c: see sweep.h. In: a study and its folder. Out: a record of every cell, runs.csv, lines or a live line for
+// people.
+// Invariant: the sweep schedules nothing. It starts workers, which share the cells among themselves and with whoever
+// else works in the folder, listens to them and tells; so it may die at any moment.
 #include "sweep.h"
-#include "record.h"
+#include "claim.h"
 #include "train.h"
-#include "verdict.h"
-#include <dirent.h>
+#include "worker.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-// ---- The study folder ---------------------------------------------------------------------------------
-
-// The lock is inherited by the runs: it is free when the last of them has ended, not only the sweep. After a sweep
-// was killed its runs still save a checkpoint; LOCK_PATIENCE seconds are enough for that.
-static const double LOCK_PATIENCE = 3;
-
-static int folder_lock(const char *dir, int *lock, Err *e) {
-  char path[1024];
-  snprintf(path, sizeof path, "%.900s/lock", dir);
-  const int fd = open(path, O_RDWR | O_CREAT, 0666);
-  if (fd < 0) return fail(e, E_IO, "%s: cannot write: %s", path, strerror(errno));
-  for (const double began = now_seconds(); flock(fd, LOCK_EX | LOCK_NB) != 0; usleep(50000)) {
-    const int why = errno;
-    if (why == EWOULDBLOCK && now_seconds() - began < LOCK_PATIENCE) continue;
-    close(fd);
-    if (why == EWOULDBLOCK) return fail(e, E_RECORD, "%s: another sweep is running in this folder", dir);
-    return fail(e, E_IO, "%s: cannot lock: %s", path, strerror(why));
-  }
-  *lock = fd;
-  return OK;
-}
-
-int sweep_open(const char *dir, const Study *study, int *lock, Err *e) {
-  char path[1024], runs[1024];
+// DIR/study.ini unless there is one: of two sweeps that begin at once, with two studies, one makes it.
+static int study_found(const char *dir, const Study *study, Err *e) {
+  char path[1024], own[1024], file[1100];
+  Owner owner;
+  claim_owner(&owner, 1);
   snprintf(path, sizeof path, "%.900s/study.ini", dir);
-  snprintf(runs, sizeof runs, "%.900s/runs", dir);
-  if (dir_make(dir, e) || folder_lock(dir, lock, e)) return e->code;
-  if (file_exists(path)) study_compare(dir, study, e);
-  else if (file_exists(runs)) fail(e, E_RECORD, "%s: it holds runs but no study.ini: use another --out", dir);
-  else study_save(dir, study, e);
-  if (e->code == OK) dir_make(runs, e);
-  if (e->code) close(*lock);
+  snprintf(own, sizeof own, "%.900s/.%s", dir, owner.name);
+  snprintf(file, sizeof file, "%s/study.ini", own);
+  if (dir_make(own, e) == OK && study_save(own, study, e) == OK && link(file, path) != 0 && errno != EEXIST)
+    fail(e, E_IO, "%s: cannot make a hard link, which a study folder needs: %s", path, strerror(errno));
+  unlink(file);
+  rmdir(own);
   return e->code;
 }
 
-// ---- One run ------------------------------------------------------------------------------------------
+int sweep_open(const char *dir, const Study *study, Err *e) {
+  char path[1024], runs[1024];
+  snprintf(path, sizeof path, "%.900s/study.ini", dir);
+  snprintf(runs, sizeof runs, "%.900s/runs", dir);
+  if (dir_make(dir, e)) return e->code;
+  const bool began = file_exists(runs);  // asked first: study.ini comes before it
+  if (!file_exists(path)) {
+    if (began) return fail(e, E_RECORD, "%s: it holds runs but no study.ini: use another --out", dir);
+    if (study_found(dir, study, e)) return e->code;
+  }
+  return study_compare(dir, study, e) ? e->code : dir_make(runs, e);
+}
 
+// ---- Workers --------------------------------------------------------------------------------------------
+
+typedef struct Sweep Sweep;
 typedef struct Worker {
-  const Cell *cell;           // NULL: idle
-  pid_t pid;
-  int fd;                     // its stderr
-  char line[512], last[200];  // what has come of the next line; the last line that was not progress
-  size_t n;
-  double from, at, loss;      // share of the run done when it started and now; smoothed training loss
-  double began, told;         // times of its first and its latest progress
+  Sweep *sweep;
+  pid_t pid;               // 0: it has ended
+  int fd;                  // its stderr
+  Lines lines;
+  char id[17], last[200];  // the cell it runs, empty: none; the last line that was not progress
+  const Cell *cell;        // the same in the plan
+  double from, at, loss;   // share of the run done when it was first heard of and now; smoothed training loss
+  double began, told;      // times of its first and its latest progress
 } Worker;
 
-typedef struct Sweep {
+struct Sweep {
   Study study;
-  Plan *plan;
+  Plan plan;
   const char *dir;
-  int n_workers, next, done, total;  // next cell to start; runs with a record, of all
-  int n_failed, n_stopped;
+  int n_workers, done, total;          // runs with a record (also one that failed since we began), of all
+  bool *is_done;                       // of each cell of the plan
   Worker *workers;
-  double total_flops, done_flops;    // of the study; of runs with a record
-  double worked, predicted, flops;   // in this session by runs that have ended: seconds, what the plan said, FLOPs
-  double began;
-  bool live;                         // a terminal: a line that is drawn again and again
-} Sweep;
+  double total_flops, done_flops;      // of the study; of runs with a record
+  double worked, predicted, flops;     // in this session by runs that have ended: seconds, what the plan said, FLOPs
+  double began, looked;                // when the records of other sweeps' runs were last counted
+  bool live;                           // a terminal: a line that is drawn again and again
+};
 
-static void run_path(const Sweep *s, const Cell *c, const char *file, char path[1024]) {
-  snprintf(path, 1024, "%.900s/runs/%s%s", s->dir, c->id, file);
-}
-
-// Removes half-written files that a killed process left in a run's folder.
-static void folder_clear(const char *dir) {
-  DIR *d = opendir(dir);
-  if (!d) return;
-  for (struct dirent *entry; (entry = readdir(d));) {
-    const size_t n = strlen(entry->d_name);
-    if (n > 4 && !strcmp(entry->d_name + n - 4, ".tmp")) unlinkat(dirfd(d), entry->d_name, 0);
-  }
-  closedir(d);
-}
-
-static int run_start(Sweep *s, Worker *w, const Cell *cell, Err *e) {
-  char dir[1024], config[1024];
-  run_path(s, cell, "", dir);
-  run_path(s, cell, "/cell.ini", config);
-  OutFile o;
-  Config c = cell->cfg;
-  c.threads = 1;
-  if (dir_make(dir, e)) return e->code;
-  folder_clear(dir);
-  if (out_open(&o, config, e)) return e->code;
-  config_dump(&c, "model train eval machine", o.f);
-  if (out_commit(&o, e)) return e->code;
-
-  int fds[2];
-  if (pipe2(fds, O_CLOEXEC) != 0) return fail(e, E_IO, "cannot make a pipe: %s", strerror(errno));
-  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  const pid_t parent = getpid(), pid = fork();
-  if (pid < 0) {
-    close(fds[0]), close(fds[1]), close(null);
-    return fail(e, E_MEMORY, "cannot start a process: %s", strerror(errno));
-  }
-  if (pid == 0) {
-    // Only system calls up to exec. A group of its own: Ctrl-C reaches the sweep alone, which passes it on once. If
-    // the sweep dies the run is told to save and stop; what it writes to the broken pipe then must not kill it.
-    setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent) _exit(128 + SIGTERM);
-    signal(SIGPIPE, SIG_IGN);
-    dup2(null, 0), dup2(null, 1), dup2(fds[1], 2);
-    execl("/proc/self/exe", "isoflop", "train", "--config", config, "--out", dir, "--progress-fd", "2", (char *)NULL);
-    _exit(127);
-  }
-  close(fds[1]), close(null);
-  *w = (Worker){.cell = cell, .pid = pid, .fd = fds[0], .from = -1, .loss = NAN};
-  w->began = w->told = now_seconds();
+static int worker_start(Sweep *s, Worker *w, Err *e) {
+  const Config *c = &s->study.base;
+  char dir[1024], threads[32], seconds[64], beat[64];
+  snprintf(dir, sizeof dir, "%s", s->dir);
+  snprintf(threads, sizeof threads, "threads=%d", c->threads);
+  snprintf(seconds, sizeof seconds, "checkpoint_seconds=%g", c->checkpoint_seconds);
+  snprintf(beat, sizeof beat, "heartbeat=%g", c->heartbeat);
+  char *argv[] = {"isoflop", "worker", "--dir", dir, "--set", threads, "--set", seconds, "--set", beat,
+                  "--progress-fd", "2", NULL};
+  *w = (Worker){.sweep = s};
+  const pid_t pid = worker_spawn(argv, &w->fd, e);
+  if (pid < 0) return e->code;
+  w->pid = pid;
   return OK;
 }
 
-static void run_line(Worker *w, const char *line) {
-  int step, steps, used = 0;
-  double loss;
-  if (sscanf(line, "%d %d %lf%n", &step, &steps, &loss, &used) == 3 && !line[used] && steps > 0) {
-    w->at = (double)step / steps;
-    w->loss = loss;
-    w->told = now_seconds();
-    if (w->from < 0) {
-      w->from = w->at;
-      w->began = w->told;
-    }
-  } else if (*line) {
-    snprintf(w->last, sizeof w->last, "%.*s", (int)sizeof w->last - 1, strncmp(line, "isoflop: ", 9) ? line : line + 9);
+// ---- What is done ---------------------------------------------------------------------------------------
+
+static const Cell *cell_find(const Sweep *s, const char *id, int *i) {
+  for (*i = 0; *i < s->plan.n; ++*i)
+    if (!strcmp(s->plan.cells[*i].id, id)) return &s->plan.cells[*i];
+  return NULL;
+}
+
+static void count_done(Sweep *s, int i) {
+  s->is_done[i] = true;
+  s->done++;
+  s->done_flops += s->plan.cells[i].flops;
+}
+
+// Plans what the records allow and predicts the seconds of what is not done.
+static int sweep_plan(Sweep *s, Err *e) {
+  if (worker_plan(s->dir, &s->study, &s->plan, e)) return e->code;
+  free(s->is_done);
+  s->is_done = mem_new((size_t)s->plan.n + 1, "sweep", e);
+  if (!s->is_done) return e->code;
+  s->total = s->plan.n + s->plan.later;
+  s->total_flops = s->plan.later_flops;
+  s->done_flops = s->done = 0;
+  for (int i = 0; i < s->plan.n; i++) {
+    Record r;
+    s->total_flops += s->plan.cells[i].flops;
+    if (worker_cell(s->dir, &s->plan.cells[i], &r) != CELL_DONE) continue;
+    count_done(s, i);
+    s->plan.cells[i].seconds = 0;
   }
-}
-
-// Reads what there is of a run's stderr. False at its end.
-static bool run_read(Worker *w) {
-  char buf[4096];
-  const ssize_t n = read(w->fd, buf, sizeof buf);
-  if (n < 0) return errno == EINTR || errno == EAGAIN;
-  for (ssize_t i = 0; i < n; i++) {
-    if (buf[i] != '\n' && w->n < sizeof w->line - 1) w->line[w->n++] = buf[i];
-    if (buf[i] != '\n') continue;
-    w->line[w->n] = 0;
-    w->n = 0;
-    run_line(w, w->line);
+  if (plan_measure(&s->plan, e)) return e->code;
+  for (int k = 0; k < s->n_workers; k++) {
+    int i;
+    s->workers[k].cell = cell_find(s, s->workers[k].id, &i);
   }
-  if (n > 0) return true;
-  w->line[w->n] = 0;
-  run_line(w, w->line);
-  return false;
+  s->looked = now_seconds();
+  return OK;
 }
 
-// A cell counts as done when it has a record of its own that says how it ended. Anything else is run (again).
-static bool run_done(const Sweep *s, const Cell *c, Record *r) {
-  char path[1024];
-  Err e;
-  run_path(s, c, "/run.ini", path);
-  return file_exists(path) && record_read(path, r, &e) == OK && !strcmp(r->id, c->id) && strcmp(r->status, "failed");
-}
-
-static int record_failure(const Sweep *s, const Cell *c, const char *reason, double seconds, Record *r, Err *e) {
-  *r = (Record){.status = "failed", .cfg = c->cfg, .params = shape_params(&c->cfg),
-                .flops_per_token = shape_flops(&c->cfg), .floor_nats = NAN, .val_floor = NAN,
-                .val_loss = NAN, .val_loss_se = NAN, .train_loss = NAN, .seconds = seconds};
-  memcpy(r->id, c->id, sizeof r->id);
-  snprintf(r->reason, sizeof r->reason, "%s", reason);
-  snprintf(r->corpus_name, sizeof r->corpus_name, "%.63s", c->cfg.corpus);
-  for (int i = 0; i < s->study.n; i++)
-    if (c->parts >> i & 1)
-      snprintf(r->corpus_hash, sizeof r->corpus_hash, "%016llx", (unsigned long long)s->study.part[i].corpus_hash);
-  train_provenance(r);
-  char path[1024];
-  run_path(s, c, "/run.ini", path);
-  return record_write(path, r, e);
+// Others may be working in the folder, too.
+static void look_around(Sweep *s) {
+  static const double EVERY = 2;
+  if (now_seconds() - s->looked < EVERY) return;
+  s->looked = now_seconds();
+  for (int i = 0; i < s->plan.n; i++) {
+    Record r;
+    if (s->is_done[i] || worker_cell(s->dir, &s->plan.cells[i], &r) != CELL_DONE) continue;
+    bool ours = false;
+    for (int k = 0; k < s->n_workers; k++) ours |= s->workers[k].cell == &s->plan.cells[i];
+    if (!ours) count_done(s, i);
+  }
 }
 
 // ---- What people see ----------------------------------------------------------------------------------
@@ -201,23 +150,28 @@ static double share(const Worker *w) { return fmax(0, w->at - fmax(0, w->from));
 static double time_left(const Sweep *s) {
   static const double PRIOR = 3;
   double worked = s->worked + PRIOR, predicted = s->predicted + PRIOR;
-  double *busy = calloc((size_t)s->n_workers + (size_t)s->plan->n, sizeof *busy), *seconds = busy + s->n_workers;
+  double *busy = calloc((size_t)s->n_workers + (size_t)s->plan.n, sizeof *busy), *seconds = busy + s->n_workers;
   if (!busy) return NAN;
-  for (int i = 0; i < s->n_workers; i++) {
-    const Worker *w = &s->workers[i];
+  for (int k = 0; k < s->n_workers; k++) {
+    const Worker *w = &s->workers[k];
     if (!w->cell) continue;
     worked += w->told - w->began;
     predicted += share(w) * w->cell->seconds;
-    busy[i] = (1 - w->at) * w->cell->seconds;
+    busy[k] = (1 - w->at) * w->cell->seconds;
   }
   double flops = 0, all = 0;
-  for (int i = s->next; i < s->plan->n; i++) seconds[i - s->next] = s->plan->cells[i].seconds;
-  for (int i = 0; i < s->plan->n; i++) flops += s->plan->cells[i].flops, all += s->plan->cells[i].seconds;
-  double left = plan_makespan(seconds, s->plan->n - s->next, busy, s->n_workers);
-  if (flops > 0) left += s->plan->later_flops * all / flops / s->n_workers;
-  left *= worked / predicted;
+  int n = 0;
+  for (int i = 0; i < s->plan.n; i++) {
+    const Cell *c = &s->plan.cells[i];
+    bool waits = !s->is_done[i];
+    for (int k = 0; k < s->n_workers; k++) waits &= s->workers[k].cell != c;
+    if (waits) seconds[n++] = c->seconds;
+    if (c->seconds > 0) flops += c->flops, all += c->seconds;
+  }
+  double left = plan_makespan(seconds, n, busy, s->n_workers);
+  if (flops > 0) left += s->plan.later_flops * all / flops / s->n_workers;
   free(busy);
-  return left;
+  return left * worked / predicted;
 }
 
 static void draw(const Sweep *s) {
@@ -243,139 +197,137 @@ static void draw(const Sweep *s) {
   fflush(stdout);
 }
 
-static void print_run(const Sweep *s, const Record *r, int done) {
-  const Config *c = &r->cfg;
-  if (s->live) printf("\r\033[K");
-  printf("[%d/%d] %s  C %.2g  %dx%d  N %.0f  D %.0f  ", done, s->total, r->id, c->budget, c->d_model, c->n_layers,
-         r->params.total, c->tokens);
-  if (strcmp(r->status, "finished")) printf("%s: %s", r->status, r->reason);
-  else printf("loss %.4f +- %.4f  train %.4f", r->val_loss, r->val_loss_se, r->train_loss);
-  printf("  %s", plan_duration(r->seconds));
+static void print_run(const Sweep *s, const Record *r) {
+  printf("%s[%d/%d] ", s->live ? "\r\033[K" : "", s->done, s->total);
+  worker_print_run(r, stdout);
   printf("  %s left\n", plan_duration(time_left(s)));
   fflush(stdout);
 }
 
-// ---- The sweep ----------------------------------------------------------------------------------------
+static volatile sig_atomic_t stop_signal, n_signals, status_wanted;
 
-static volatile sig_atomic_t stop_signal, n_signals;
+static void tell_status(const Sweep *s) {
+  if (!status_wanted) return;
+  status_wanted = 0;
+  fprintf(stderr, "%ssweep %s: %d of %d runs done, %s left\n", s->live ? "\r\033[K" : "", s->dir, s->done, s->total,
+          plan_duration(time_left(s)));
+  for (int k = 0; k < s->n_workers; k++) {
+    const Worker *w = &s->workers[k];
+    if (w->cell)
+      fprintf(stderr, "  worker %ld: %s  %dx%d  %.0f %%  loss %.4f\n", (long)w->pid, w->id, w->cell->cfg.d_model,
+              w->cell->cfg.n_layers, 100 * w->at, w->loss);
+    else if (w->pid) fprintf(stderr, "  worker %ld: between two runs\n", (long)w->pid);
+  }
+}
+
+// ---- The sweep ------------------------------------------------------------------------------------------
 
 static void on_signal(int sig) {
+  if (sig == SIGUSR1) {
+    status_wanted = 1;
+    return;
+  }
   stop_signal = sig;
   n_signals++;
 }
 
-// A run has ended: what came of it?
-static int run_end(Sweep *s, Worker *w, Err *e) {
+static void on_progress(Worker *w, double at, double loss) {
+  w->at = at;
+  w->loss = loss;
+  w->told = now_seconds();
+  if (w->from >= 0) return;
+  w->from = at;
+  w->began = w->told;
+}
+
+static void on_done(Sweep *s, Worker *w) {
+  int i;
+  Record r;
+  const Cell *c = cell_find(s, w->id, &i);
+  const CellState state = c ? worker_cell(s->dir, c, &r) : CELL_OPEN;
+  if (state == CELL_DONE) {
+    s->worked += w->from < 0 ? 0 : now_seconds() - w->began;
+    s->predicted += w->from < 0 ? 0 : (1 - w->from) * c->seconds;
+    s->flops += w->from < 0 ? 0 : (1 - w->from) * c->flops;
+  }
+  w->cell = NULL;
+  *w->id = 0;
+  if (state == CELL_OPEN) return;
+  if (!s->is_done[i]) count_done(s, i);
+  print_run(s, &r);
+}
+
+// A line of a worker: progress of its run, the end of it, or the reason why the worker itself ends.
+static void on_line(void *user, const char *line) {
+  Worker *w = user;
+  Sweep *s = w->sweep;
+  char id[17], word[8];
+  int step, steps, used = 0;
+  double loss;
+  const bool progress =
+      sscanf(line, "%16s %d %d %lf%n", id, &step, &steps, &loss, &used) == 4 && !line[used] && steps > 0;
+  const bool done =
+      !progress && sscanf(line, "%16s %7s%n", id, word, &used) == 2 && !line[used] && !strcmp(word, "done");
+  if (!progress && !done) {
+    const int skip = strncmp(line, "isoflop: ", 9) ? 0 : 9;
+    if (*line) snprintf(w->last, sizeof w->last, "%.*s", (int)sizeof w->last - 1, line + skip);
+    return;
+  }
+  if (strcmp(w->id, id)) {
+    int i;
+    Err e = {0};
+    strcpy(w->id, id);
+    w->at = 0, w->from = -1, w->loss = NAN;
+    w->began = w->told = now_seconds();
+    w->cell = cell_find(s, id, &i);
+    if (!w->cell && sweep_plan(s, &e)) snprintf(w->last, sizeof w->last, "%.199s", e.msg);  // a later stage has begun
+  }
+  if (progress) on_progress(w, (double)step / steps, loss);
+  else on_done(s, w);
+}
+
+// A worker has ended. An error of the world (a full disk, say) is the sweep's.
+static void worker_end(Worker *w, Err *e) {
   int status;
   while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR) {}
   close(w->fd);
-  const Cell *c = w->cell;
-  const double now = now_seconds();
-  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+  w->pid = 0;
   w->cell = NULL;
-  Record r;
-  if (!run_done(s, c, &r)) {
-    if (stop_signal || code == 128 + SIGINT || code == 128 + SIGTERM) {
-      s->n_stopped++;
-      return OK;
-    }
-    char reason[256];
-    if (WIFSIGNALED(status))
-      snprintf(reason, sizeof reason, "signal %d (%s)%s%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
-               *w->last ? ": " : "", w->last);
-    else if (code) snprintf(reason, sizeof reason, "exit code %d: %s", code, w->last);
-    else snprintf(reason, sizeof reason, "it ended without a record of this cell");
-    s->n_failed++;
-    if (record_failure(s, c, reason, now - w->began, &r, e)) return e->code;
-  } else {
-    s->worked += now - w->began;
-    s->predicted += (1 - fmax(0, w->from)) * c->seconds;
-    s->flops += (1 - fmax(0, w->from)) * c->flops;
-  }
-  s->done++;
-  s->done_flops += c->flops;
-  print_run(s, &r, s->done);
-  return OK;
+  *w->id = 0;
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+  if (code && code != E_RUNS && code != E_REQUEUE && code < 128 && e->code == OK) fail(e, code, "%s", w->last);
 }
 
-static void signal_runs(const Sweep *s, int sig) {
-  for (int i = 0; i < s->n_workers; i++)
-    if (s->workers[i].cell) kill(s->workers[i].pid, sig);
-}
-
-static int sweep_loop(Sweep *s, struct pollfd *polls, Err *e) {
+static void sweep_loop(Sweep *s, struct pollfd *polls, Err *e) {
   int told = 0;  // signals passed on
   for (;;) {
     int running = 0;
-    for (int i = 0; i < s->n_workers; i++) {
-      Worker *w = &s->workers[i];
-      // The world failed (a full disk, say): start nothing more, let what runs save itself.
-      if (!w->cell && s->next < s->plan->n && !stop_signal && e->code == OK &&
-          run_start(s, w, &s->plan->cells[s->next], e) == OK)
-        s->next++;
-      polls[i] = (struct pollfd){.fd = w->cell ? w->fd : -1, .events = POLLIN};
-      running += w->cell != NULL;
+    for (int k = 0; k < s->n_workers; k++) {
+      polls[k] = (struct pollfd){.fd = s->workers[k].pid ? s->workers[k].fd : -1, .events = POLLIN};
+      running += s->workers[k].pid != 0;
     }
-    if (!running) return e->code;
-    if (e->code && !stop_signal) on_signal(SIGTERM);
+    if (!running) return;
     if (n_signals > told) {
-      signal_runs(s, told ? SIGKILL : stop_signal);
       told = n_signals;
+      for (int k = 0; k < s->n_workers; k++)
+        if (s->workers[k].pid) kill(s->workers[k].pid, stop_signal);
     }
     poll(polls, (nfds_t)s->n_workers, 250);
-    for (int i = 0; i < s->n_workers; i++) {
-      Err why = {0};
-      if (polls[i].fd >= 0 && polls[i].revents && !run_read(&s->workers[i]) && run_end(s, &s->workers[i], &why) &&
-          e->code == OK)
-        *e = why;
+    for (int k = 0; k < s->n_workers; k++) {
+      Worker *w = &s->workers[k];
+      if (polls[k].fd >= 0 && polls[k].revents && !lines_read(&w->lines, w->fd, on_line, w)) worker_end(w, e);
     }
+    look_around(s);
+    tell_status(s);
     draw(s);
   }
 }
 
-static int longest_first(const void *pa, const void *pb) {
-  const Cell *a = pa, *b = pb;
-  if (a->stage != b->stage) return a->stage - b->stage;
-  return a->seconds != b->seconds ? (a->seconds < b->seconds) - (a->seconds > b->seconds) : strcmp(a->id, b->id);
-}
-
-// Plans what the records allow, takes the cells that are done out of the plan, measures and orders the rest.
-static int sweep_prepare(Sweep *s, Err *e) {
-  Plan *p = s->plan;
-  Records done;
-  const bool first = s->total == 0;
-  plan_free(p);
-  if (records_load(s->dir, &done, e)) return e->code;
-  verdict_plan(p, s->dir, &s->study, &done, e);
-  records_free(&done);
-  if (e->code) return e->code;
-  int left = 0;
-  s->total = p->n + p->later;
-  s->total_flops = p->later_flops;
-  s->done_flops = 0;
-  s->next = 0;
-  for (int i = 0; i < p->n; i++) {
-    Record r;
-    const Cell c = p->cells[i];
-    s->total_flops += c.flops;
-    if (run_done(s, &c, &r)) s->done_flops += c.flops;
-    else p->cells[left++] = c;
-  }
-  s->done = p->n - left;
-  p->n = left;
-  if (s->done && first) printf("%d of %d runs have a record already\n", s->done, s->total);
-  if (plan_measure(p, e)) return e->code;
-  qsort(p->cells, (size_t)p->n, sizeof *p->cells, longest_first);
-  if (left && first) printf("%d runs to go on %d worker%s, about %s\n", s->total - s->done, s->n_workers,
-                            s->n_workers == 1 ? "" : "s", plan_duration(time_left(s)));
-  fflush(stdout);
-  return OK;
-}
-
 // runs.csv from the records, and the last line.
-static int sweep_conclude(const Sweep *s, Err *e) {
+static int sweep_conclude(Sweep *s, Err *e) {
   Records rs;
-  if (records_load(s->dir, &rs, e) || records_write_csv(s->dir, &rs, e)) return records_free(&rs), e->code;
+  if (worker_table(s->dir, &rs, e)) return e->code;
+  if (sweep_plan(s, e)) return records_free(&rs), e->code;
   int finished = 0, diverged = 0, failed = 0;
   const char *reason = "";
   for (int i = 0; i < rs.n; i++) {
@@ -391,37 +343,45 @@ static int sweep_conclude(const Sweep *s, Err *e) {
   if (stop_signal)
     fail(e, 128 + stop_signal, "stopped with %d of %d runs done; the same command goes on from there", s->done,
          s->total);
-  else if (s->n_stopped)
-    fail(e, E_REQUEUE, "%d runs were stopped from outside; the same command goes on from there", s->n_stopped);
   else if (failed) fail(e, E_RUNS, "%d of %d runs failed; the first: %s", failed, s->total, reason);
+  else if (s->done < s->plan.n)
+    fail(e, E_REQUEUE, "%d runs were stopped from outside; the same command goes on from there", s->plan.n - s->done);
   records_free(&rs);
   return e->code;
 }
 
-// Stage after stage, as long as records come that allow the next.
-static int sweep_stages(Sweep *s, struct pollfd *polls, Err *e) {
-  do {
-    if (sweep_prepare(s, e) || sweep_loop(s, polls, e)) return e->code;
-  } while (s->plan->n && !s->plan->complete && !stop_signal && !s->n_failed && !s->n_stopped);
-  return sweep_conclude(s, e);
+static int sweep_begin(Sweep *s, Err *e) {
+  if (sweep_plan(s, e)) return e->code;
+  if (s->done) printf("%d of %d runs have a record already\n", s->done, s->total);
+  if (s->done < s->total)
+    printf("%d runs to go on %d worker%s, about %s\n", s->total - s->done, s->n_workers, s->n_workers == 1 ? "" : "s",
+           plan_duration(time_left(s)));
+  fflush(stdout);
+  s->began = now_seconds();
+  if (s->done == s->plan.n && s->plan.complete) return OK;  // nothing to do for anyone
+  for (int k = 0; k < s->n_workers && e->code == OK; k++) worker_start(s, &s->workers[k], e);
+  return OK;  // those that have started are to be waited for
 }
 
 int sweep_run(const Study *study, const char *dir, int workers, Err *e) {
   *e = (Err){0};
-  stop_signal = n_signals = 0;
-  Plan plan = {0};
-  Sweep s = {.study = *study, .plan = &plan, .dir = dir, .n_workers = workers, .live = isatty(STDOUT_FILENO),
-             .began = now_seconds()};
+  stop_signal = n_signals = status_wanted = 0;
+  Sweep s = {.study = *study, .dir = dir, .n_workers = workers, .live = isatty(STDOUT_FILENO)};
   s.workers = mem_new((size_t)workers * sizeof *s.workers, "sweep", e);
   struct pollfd *polls = mem_new((size_t)workers * sizeof *polls, "sweep", e);
-  struct sigaction act = {.sa_handler = on_signal}, was_int, was_term;  // no SA_RESTART: poll returns at once
-  setenv("OMP_NUM_THREADS", "1", 1);  // one core a run
+  struct sigaction act = {.sa_handler = on_signal}, was_int, was_term, was_usr;  // no SA_RESTART: poll returns at once
   sigaction(SIGINT, &act, &was_int);
   sigaction(SIGTERM, &act, &was_term);
-  if (s.workers && polls) sweep_stages(&s, polls, e);
+  sigaction(SIGUSR1, &act, &was_usr);
+  if (s.workers && polls && sweep_begin(&s, e) == OK) {
+    sweep_loop(&s, polls, e);
+    if (!e->code) sweep_conclude(&s, e);
+  }
   sigaction(SIGINT, &was_int, NULL);
   sigaction(SIGTERM, &was_term, NULL);
-  plan_free(&plan);
+  sigaction(SIGUSR1, &was_usr, NULL);
+  plan_free(&s.plan);
+  free(s.is_done);
   free(polls);
   free(s.workers);
   return e->code;

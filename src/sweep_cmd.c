@@ -13,10 +13,9 @@ static const char PLAN_HELP[] =
     "Examples:\n"
     "  isoflop plan --config configs/smoke.ini\n"
     "  isoflop plan --config configs/sweep.ini --set corpus=english --set sizes_per_budget=7 --workers 8\n"
-    "\n"
     "  isoflop plan --config configs/study.ini --forecast --noise 0.01\n"
     "\n"
-    "Usage: isoflop plan [--config FILE]... [--workers N] [--set KEY=VALUE]...\n"
+    "Usage: isoflop plan [--config FILE]... [--workers N] [--set KEY=VALUE]... [--out DIR]\n"
     "       isoflop plan --forecast [--surface E,A,B,ALPHA,BETA] [--noise RUN[,CELL]] [--draws N] [--config FILE]...\n"
     "Prints every cell of a study and what it will cost (measured on a few steps), then the totals. Runs nothing.\n"
     "  N parameters (embeds, attn+norm, ffn: its components) · D tokens · FLOPs exact, within 1 % of the budget\n"
@@ -32,7 +31,8 @@ static const char SWEEP_HELP[] =
     "\n"
     "Usage: isoflop sweep --out DIR [--config FILE]... [--workers N] [--set KEY=VALUE]...\n"
     "Trains every cell of a study, N at a time, one core each, longest first. Finished runs are never run again,\n"
-    "failed ones are. Ctrl-C saves a checkpoint of each run; a second one does not wait. At the end: DIR/runs.csv.\n";
+    "failed ones are. Ctrl-C saves a checkpoint of each run; a second one does not wait. At the end: DIR/runs.csv.\n"
+    "More sweeps, and `isoflop worker`s on other machines, may work in the same folder at the same time.\n";
 
 static const char TUNE_HELP[] =
     "Examples:\n"
@@ -144,7 +144,9 @@ int plan_main(int argc, char **argv) {
   Study study;
   Plan plan;
   if (args_parse(argc, argv, &a, &e)) return finish(e.code, &e);
-  if (a.help) return printf("%s%s", PLAN_HELP, OPTIONS_HELP), OK;
+  if (a.help)
+    return printf("%s  --out DIR         make the study's folder, too, for `isoflop worker --dir DIR`\n%s", PLAN_HELP,
+                  OPTIONS_HELP), OK;
   if (study_gather(&a, &study, &e)) return finish(e.code, &e);
   if (a.forecast) return finish(forecast_main(&a, &study, &e), &e);
   if (plan_make(&plan, &study, NULL, &e)) return finish(e.code, &e);
@@ -152,6 +154,7 @@ int plan_main(int argc, char **argv) {
     printf("study %s on corpus %s (%.1f MB to train on)\n\n", study.base.study, study.part[0].cfg.corpus,
            study.part[0].corpus_tokens / 1e6);
     plan_print(&plan, &study, a.workers, stdout);
+    if (a.out) sweep_open(a.out, &study, &e);
   }
   plan_free(&plan);
   return finish(e.code, &e);
@@ -168,11 +171,7 @@ int sweep_main(int argc, char **argv) {
   // What cannot be planned is refused before anything is made.
   if (study_gather(&a, &study, &e) || plan_make(&plan, &study, NULL, &e)) return finish(e.code, &e);
   plan_free(&plan);
-  int lock;
-  if (sweep_open(a.out, &study, &lock, &e) == OK) {
-    sweep_run(&study, a.out, a.workers, &e);
-    close(lock);
-  }
+  if (sweep_open(a.out, &study, &e) == OK) sweep_run(&study, a.out, a.workers, &e);
   return finish(e.code, &e);
 }
 

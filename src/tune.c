@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 const char *const knob_name[KNOBS] = {"rate", "batch", "beta2", "warm-up"};
 
@@ -126,13 +125,11 @@ void tune_check(TuneCheck *k, const Tuning *t, const TuneFit *f, const Tuning *a
 
 // Runs a study's missing cells and reads all of them.
 static int tuning_run(Tuning *t, const Study *s, const char *dir, int workers, Err *e) {
-  int lock;
   Records rs;
   if (tuning_make(t, s, NULL, e)) return e->code;  // says what is wrong with the study before it has trained anything
   tuning_free(t);
-  if (sweep_open(dir, s, &lock, e)) return e->code;
+  if (sweep_open(dir, s, e)) return e->code;
   sweep_run(s, dir, workers, e);
-  close(lock);
   if (e->code || records_load(dir, &rs, e)) return e->code;
   tuning_make(t, s, &rs, e);
   records_free(&rs);

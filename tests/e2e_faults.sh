@@ -51,8 +51,10 @@ plain() { case $1 in */run.ini) grep -vE '^(seconds|check|run_threads|cpu) ' "$1
 # same DIR REF [whole]: the finished files in DIR are those of REF; with `whole` all of them are there.
 same() {
   [ $# -eq 2 ] && derived=figures || derived=none  # gnuplot writes its files in place: after a fault they may be anything
-  (cd "$1" && find . -type f ! -name '*.tmp' ! -name 'checkpoint.bin*' ! -name lock ! -path "./$derived/*" ! -path './claims/*') | sort >names
-  [ $# -eq 2 ] || (cd "$2" && find . -type f ! -name lock ! -path './claims/*') | sort | diff names - || return 1
+  # Claims and the folders that belong to them are nobody's results (src/claim.c).
+  (cd "$1" && find . -type f ! -name '*.tmp' ! -name 'checkpoint.bin*' ! -path "./$derived/*" ! -name 'claim*' ! -path './runs/*/*/*' \
+    ! -path './runs/.*' ! -path './.*/*') | sort >names
+  [ $# -eq 2 ] || (cd "$2" && find . -type f) | sort | diff names - || return 1
   while read -r f; do
     plain "$1/$f" >p 2>/dev/null; plain "$2/$f" >q 2>/dev/null
     cmp -s p q || { grep -qs '^status = failed' "$1/$f" || [ "${f##*/}" = runs.csv ] && [ $# -eq 2 ] || { echo "$1/$f differs"; return 1; }; }
