@@ -53,11 +53,10 @@ INLINE void tile(int m, int vectors, int n, int pairs, const Word *a, ptrdiff_t 
       rows_next(&rg, m, a_cs);
     }
     UNROLL for (int i = lo; i < hi; i++, ci = row_next(ci, ldc)) {
-      _mm512_mask_storeu_ps(ci, vectors == 1 ? last : 0xffff, t[i][0]);
-      if (vectors == 2) {
-        if (n == 32) _mm512_storeu_ps(ci + 16, t[i][1]);  // plain stores cost less than masked ones
-        else _mm512_mask_storeu_ps(ci + 16, last, t[i][1]);
-      }
+      if (vectors == 2) _mm512_storeu_ps(ci, t[i][0]);
+      float *end = ci + 16 * (vectors - 1);
+      if (n == 16 * vectors) _mm512_storeu_ps(end, t[i][vectors - 1]);  // plain stores cost less than masked ones
+      else _mm512_mask_storeu_ps(end, last, t[i][vectors - 1]);
     }
   }
 }
@@ -79,9 +78,12 @@ void bf16_ukr_avx512bf16(int m, int n, int pairs, const Word *a, ptrdiff_t a_rs,
 }
 
 void bf16_along_avx512bf16(Word *dst, const float *x, int n) {
-  for (int i = 0; i < n; i += 32) {
-    const int left = n - i < 32 ? n - i : 32;
-    const __mmask32 have = (__mmask32)((1ull << left) - 1);
+  int i = 0;
+  for (; i + 32 <= n; i += 32)
+    _mm512_storeu_si512(dst + i / 2, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + 16), _mm512_loadu_ps(x + i)));
+  if (i < n) {
+    const int left = n - i;
+    const __mmask32 have = (1u << left) - 1;
     const __m512 low = _mm512_maskz_loadu_ps((__mmask16)have, x + i);
     const __m512 high = _mm512_maskz_loadu_ps((__mmask16)(have >> 16), x + i + 16);
     _mm512_mask_storeu_epi32(dst + i / 2, (__mmask16)((1u << (left + 1) / 2) - 1),
