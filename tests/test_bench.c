@@ -6,8 +6,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,17 +14,16 @@
 #include <unistd.h>
 #include "bench_gemm.h"
 
-extern char **environ;
-
-// The run's whole resident size, program and corpus included, at its peak and as announced: within 5 %. The peak that the
-// system tells of a process begins with that of the one that started it, so this test comes first, while this one is
-// smaller than any run.
+// The run's whole resident size, program and corpus included, at its peak and as announced: within 5 %, of models large
+// enough that the system's own count of pages, which each CPU tells 32 at a time, is not what is tested. The peak that the
+// system tells of a process begins with that of the memory it had before exec: so fork, which copies no mapped file, and not
+// posix_spawn, and this test comes first, while this process has allocated less than any run.
 static void announced_memory_is_taken(void **state) {
   (void)state;
   static const char *shapes[][7] = {
-      {"d_model=16", "n_layers=1", "n_heads=2", "seq_len=64", "batch_tokens=64", "threads=1", "precision=fp32"},
-      {"d_model=96", "n_layers=2", "n_heads=3", "seq_len=64", "batch_tokens=128", "threads=2", "precision=fp32"},
-      {"d_model=128", "n_layers=2", "n_heads=4", "seq_len=64", "batch_tokens=256", "threads=1", "precision=bf16"}};
+      {"d_model=256", "n_layers=2", "n_heads=4", "seq_len=64", "batch_tokens=64", "threads=1", "precision=fp32"},
+      {"d_model=192", "n_layers=4", "n_heads=6", "seq_len=64", "batch_tokens=128", "threads=2", "precision=fp32"},
+      {"d_model=192", "n_layers=3", "n_heads=6", "seq_len=64", "batch_tokens=256", "threads=1", "precision=bf16"}};
   char dir[] = "/tmp/test_bench.XXXXXX", corpus[64], set[80], err[64], run[64], line[256] = "";
   const char *program = getenv("ISOFLOP") ? getenv("ISOFLOP") : "build/isoflop";
   assert_non_null(mkdtemp(dir));
@@ -43,12 +40,12 @@ static void announced_memory_is_taken(void **state) {
     char tokens[32];
     snprintf(tokens, sizeof tokens, "tokens=%d", 20 * atoi(strchr(shapes[i][4], '=') + 1));
     args[n++] = "--set", args[n++] = tokens;
-    posix_spawn_file_actions_t to_file;
-    posix_spawn_file_actions_init(&to_file);
-    posix_spawn_file_actions_addopen(&to_file, 2, err, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    pid_t pid;
-    assert_int_equal(posix_spawn(&pid, program, &to_file, NULL, (char **)args, environ), 0);
-    posix_spawn_file_actions_destroy(&to_file);
+    const pid_t pid = fork();
+    if (pid == 0) {
+      if (!freopen(err, "w", stderr)) _exit(126);
+      execv(program, (char **)args);
+      _exit(127);
+    }
     int status;
     struct rusage used;
     assert_int_equal(wait4(pid, &status, 0, &used), pid);
