@@ -98,16 +98,17 @@ static long generation_of(const char *name) {
   return end > name + 6 && !*end && g > 0 ? g : 0;
 }
 
-// The highest generation in a folder, 0 where there is none; those below `below` are removed.
+// The highest generation in a folder; 0: none, -1: it cannot be read. Those below `below` are removed.
 static long generations(const char *dir, long below) {
   long top = 0;
   DIR *d = opendir(dir);
-  for (struct dirent *entry; d && (entry = readdir(d));) {
+  if (!d) return -1;
+  for (struct dirent *entry; (entry = readdir(d));) {
     const long g = generation_of(entry->d_name);
     if (g > top) top = g;
     if (g && g < below) unlinkat(dirfd(d), entry->d_name, 0);
   }
-  if (d) closedir(d);
+  closedir(d);
   return top;
 }
 
@@ -134,7 +135,7 @@ static bool stale(const char *path, long generation, double own_beat, Watch *see
     free(text);
   }
   machine_name(here);
-  if (pid > 0 && *here && !strcmp(there, here) && start_time(pid) != start) return true;
+  if (pid > 0 && !strcmp(there, here) && start_time(pid) != start) return true;
   if (seen->generation != generation || seen->mtime_s != st.st_mtim.tv_sec || seen->mtime_ns != st.st_mtim.tv_nsec ||
       seen->inode != st.st_ino) {
     *seen = (Watch){generation, st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_ino, now_seconds()};
@@ -145,9 +146,7 @@ static bool stale(const char *path, long generation, double own_beat, Watch *see
 
 bool claim_held(const Claim *c) {
   struct stat st;
-  char next[1100];
-  claim_path(next, c->dir, c->generation + 1);
-  return c->generation && look(c->file, &st) && st.st_nlink == 2 && !file_exists(next);
+  return c->generation && look(c->file, &st) && st.st_nlink == 2 && generations(c->dir, 0) == c->generation;
 }
 
 bool claim_beat(Claim *c) {
@@ -239,6 +238,7 @@ int claim_take(Claim *c, const Owner *owner, const char *dir, Watch *seen, Err *
   char path[1100];
   if (dir_make(dir, e)) return e->code;
   const long top = generations(dir, 0);
+  if (top < 0) return fail(e, E_IO, "%s: cannot read: %s", dir, strerror(errno));
   claim_path(path, dir, top);
   if (top && !stale(path, top, owner->beat, seen)) return OK;
   folder_remove(c->own);  // of a claim that we lost: its work has been taken over
