@@ -86,7 +86,23 @@ typedef struct Row {
 static const Row rows[] = {{"bits per byte", "bits_per_byte", "bits_per_byte_se", "%.4f", 1},
                            {"word perplexity", "word_perplexity", "word_perplexity_se", "%.4g", 1},
                            {"last word right, %", "last_word", "last_word_se", "%.2f", 100},
-                           {"FLOPs a token, forward", "flops_per_token_forward", NULL, "%.4g", 1}};
+                           {"FLOPs a token, forward", "flops_per_token_forward", NULL, "%.4g", 1}},
+                 unseen[] = {{"bits per byte", "other_bits_per_byte", "other_bits_per_byte_se", "%.4f", 1},
+                             {"word perplexity", "other_word_perplexity", "other_word_perplexity_se", "%.4g", 1},
+                             {"last word right, %", "other_last_word", "other_last_word_se", "%.2f", 100}};
+
+// Of models k and k + 1.
+static void put_row(FILE *f, const Csv *c, int k, const Row *row, const char *on) {
+  fprintf(f, "</tr>\n<tr><td class=\"l\">%s", row->title);
+  if (*on) fputs(", on ", f), html_text(f, on);
+  fputs("</td>", f);
+  for (int j = k; j < k + 2; j++) {
+    fputs("<td>", f);
+    fprintf(f, row->format, row->scale * value_of(c, j, row->column));
+    if (row->se) fputs(" ± ", f), fprintf(f, row->format, row->scale * value_of(c, j, row->se));
+    fputs("</td>", f);
+  }
+}
 
 // Of models k and k + 1, the recommended one and the larger.
 static void put_pair(FILE *f, const Csv *c, int k, const char *dir) {
@@ -121,14 +137,12 @@ static void put_pair(FILE *f, const Csv *c, int k, const char *dir) {
   for (int j = k; j < k + 2; j++)
     fprintf(f, "<td><b>%.4f</b> <span class=\"%s\">%s</span></td>", value_of(c, j, "loss"), text_of(c, j, "verdict"),
             text_of(c, j, "verdict"));
-  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    fprintf(f, "</tr>\n<tr><td class=\"l\">%s</td>", rows[i].title);
-    for (int j = k; j < k + 2; j++) {
-      fputs("<td>", f);
-      fprintf(f, rows[i].format, rows[i].scale * value_of(c, j, rows[i].column));
-      if (rows[i].se) fputs(" ± ", f), fprintf(f, rows[i].format, rows[i].scale * value_of(c, j, rows[i].se));
-      fputs("</td>", f);
-    }
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) put_row(f, c, k, &rows[i], "");
+  const char *other = text_of(c, k, "other_corpus");
+  if (*other) {
+    fputs("</tr>\n<tr class=\"off top\"><td class=\"l\" colspan=\"3\">Out of domain: held-out text of a corpus that it has "
+          "never seen</td>", f);
+    for (size_t i = 0; i < sizeof unseen / sizeof *unseen; i++) put_row(f, c, k, &unseen[i], other);
   }
   fputs("</tr>\n</tbody></table></div>\n", f);
 }
@@ -146,7 +160,7 @@ int put_verdict(FILE *f, const StudyFit *s, const char *dir, Err *e) {
           "recommends "
           "against one four times larger on a quarter of the tokens, of equal exact FLOPs, beyond every budget of the "
           "study. The forecast was written down before either was trained; last words are of held-out passages, as in "
-          "LAMBADA. <a href=\"verdict.csv\">verdict.csv</a></p>\n",
+          "LAMBADA; text is the corpus’ own unless a row says otherwise. <a href=\"verdict.csv\">verdict.csv</a></p>\n",
           f);
     for (int k = 0; k + 1 < c.n; k += 2) put_pair(f, &c, k, dir);
     put_figure(f, s, &c, dir, e);

@@ -34,8 +34,12 @@ vary = lr_scale 0.5 2
 [part verdict]
 kind = verdict
 budgets = 1.28e10
+[part verdict-text]
+kind = verdict
+budgets = 1.6e10
 END
-sweep() { "$ISOFLOP" sweep --config "$T/study.ini" "$@"; }
+cat src/*.c >"$T/text.txt"  # another corpus, for the last part
+sweep() { "$ISOFLOP" sweep --config "$T/study.ini" --set "verdict-text:corpus=$T/text.txt" "$@"; }
 runs() { awk -F, 'NR > 1' "$1/runs.csv" | wc -l; }
 results() { cut -d, -f 1-19,21- "$1/runs.csv"; }  # all but seconds
 same() { results "$1" >"$T/a" && results "$2" >"$T/b" && [ -s "$T/a" ] && diff "$T/a" "$T/b"; }
@@ -46,11 +50,28 @@ earlier() {  # earlier FILE FILE...: is the first older than all others?
 }
 pair() { "$ISOFLOP" verdict "$1" >/dev/null && awk -F, 'NR > 1 && $4 == 1.28e10 { print $1 }' "$1/runs.csv"; }
 
-ok "a study of four parts" sweep --out "$T/one" --workers 2
-ok "33 runs and the pair: sizes, horizons, rates" [ "$(runs "$T/one")" -eq 35 ]
+# verdict ROW COLUMN: of the table that `isoflop verdict` leaves; row 1 is the first model
+verdict() { awk -F, -v row="$1" -v name="$2" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) c = i; next }
+  NR == row + 1 { print $c }' "$T/one/verdict.csv"; }
+number() { echo "$1" | awk '{ exit !($1 > 0 && $1 < 1e300) }'; }
+
+ok "a study of five parts" sweep --out "$T/one" --workers 2
+ok "33 runs and two pairs: sizes, horizons, rates" [ "$(runs "$T/one")" -eq 37 ]
 ok "two of them are the verdict's" [ "$(of_budget "$T/one" 12800000000)" -eq 2 ]
 ok "their forecast was written before they were trained" eval 'for id in $(pair "$T/one"); do
   earlier "$T/one/forecast-verdict.ini" "$T/one/runs/$id/model.bin" || exit 1; done'
+ok "the verdict is printed" eval '"$ISOFLOP" verdict "$T/one" >"$T/verdict" && grep -q "^verdict: 1.28e10 FLOPs on synthetic" "$T/verdict" &&
+  [ "$(grep -cE "^  (the recommended size wins|the larger size wins: the recommendation FAILS)" "$T/verdict")" -eq 2 ]'
+ok "it has a forecast and a measure of each model" [ "$(grep -cE "^  (recommended|4x larger) .* (pass|FAIL) " "$T/verdict")" -eq 4 ]
+ok "and of each on text that it has never seen" [ "$(grep -c "which it has never seen: .* bits per byte" "$T/verdict")" -eq 4 ]
+ok "a line a model, of which the first is the recommended one" [ "$(verdict 1 size),$(verdict 2 size)$(verdict 5 size)" = recommended,larger ]
+ok "the loss is the record's" [ "$(verdict 2 loss)" = "$(awk -F, -v id="$(verdict 2 run_id)" '$1 == id { print $17 }' "$T/one/runs.csv")" ]
+ok "the other corpus is the other verdict's" [ "$(verdict 1 other_corpus),$(verdict 3 other_corpus)" = "$T/text.txt,synthetic" ]
+ok "every number is there" eval 'for row in 1 2 3 4; do for column in bits_per_byte bits_per_byte_se word_perplexity \
+  flops_per_token_forward other_bits_per_byte other_bits_per_byte_se other_word_perplexity other_passages; do
+  number "$(verdict $row $column)" || { echo "row $row: $column"; exit 1; }; done; done'
+ok "a model of a corpus knows it better than one of another does" eval \
+  'echo "$(verdict 1 bits_per_byte) $(verdict 3 other_bits_per_byte)" | awk "{ exit !(\$1 < \$2) }"'
 ok "the finished study trains nothing" eval 'sweep --out "$T/one" >"$T/again" && ! grep "to go on" "$T/again"'
 ok "killed in the middle" eval 'sweep --out "$T/two" --workers 2 >"$T/log" & pid=$!
   while [ "$(ls "$T/two/runs" 2>/dev/null | wc -l)" -lt 12 ]; do sleep 0.05; done; kill -9 $pid; wait $pid; [ $? -eq 137 ]'

@@ -274,10 +274,11 @@ static void verdict_is_shown_as_written(void **state) {
   snprintf(path, sizeof path, "%s/verdict.csv", dir);
   assert_int_equal(out_open(&o, path, &e), OK);
   fputs("part,size,run_id,runs,verdict,params,tokens,flops,forecast,p10,p90,loss,bits_per_byte,bits_per_byte_se,word_"
-        "perplexity,word_perplexity_se,last_word,last_word_se,flops_per_token_forward\n",
+        "perplexity,word_perplexity_se,last_word,last_word_se,flops_per_token_forward,other_corpus,other_bits_per_byte,other_"
+        "bits_per_byte_se\n",
         o.f);
   for (int k = 0; k < 2; k++)
-    fprintf(o.f, "verdict,%s,%s,1,%s,%d,1e6,6e13,1.5,1.4,1.6,%.4f,2.1,.01,90,2,.125,.01,%d\n",
+    fprintf(o.f, "verdict,%s,%s,1,%s,%d,1e6,6e13,1.5,1.4,1.6,%.4f,2.1,.01,90,2,.125,.01,%d,code,3.25,.02\n",
             k ? "larger" : "recommended", "id", k ? "fail" : "pass", k ? 400000 : 100000, k ? 1.7 : 1.45, k ? 8 : 2);
   assert_int_equal(out_commit(&o, &e), OK);
   if (report_study(dir, 0, 0, NULL, &e)) fail_msg("%s", e.msg);
@@ -286,6 +287,7 @@ static void verdict_is_shown_as_written(void **state) {
   assert_non_null(strstr(page, "costs 4.00 times as much"));
   assert_non_null(strstr(page, "<b>1.7000</b> <span class=\"fail\">fail</span>"));
   assert_non_null(strstr(page, "12.50 ± 1.00"));
+  assert_non_null(strstr(page, "bits per byte, on code</td><td>3.2500 ± 0.0200"));
   free(page);
   unlink(path);
 }
