@@ -31,8 +31,8 @@ int fail(Err *e, int code, const char *fmt, ...) {
 void *mem_new(size_t bytes, const char *what, Err *e) {
   const size_t line = 64, huge = 2 << 20, page = bytes >= 2 * huge ? huge : line;
   size_t rounded = (bytes + line - 1) / line * line;
-  void *p = rounded >= bytes ? aligned_alloc(page, rounded ? rounded : line) : NULL;
-  if (!p) {
+  void *p = NULL;
+  if (rounded < bytes || posix_memalign(&p, page, rounded ? rounded : line)) {
     fail(e, E_MEMORY, "%s: no memory for %.1f MB", what, (double)bytes / 1e6);
     return NULL;
   }
