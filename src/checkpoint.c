@@ -83,7 +83,7 @@ static int read_one(const char *path, const char *run_id, Model *m, bool moments
   else if (h.n_params != m->n_params || (moments && !h.moments) || h.n_points < 0 ||
            len != sizeof h + (size_t)h.n_points * sizeof(CurvePoint) + array * (h.moments ? 3 : 1))
     code = fail(e, E_RECORD, "%s: holds another shape of model", path);
-  if (code == OK) {
+  else {
     const size_t curve = (size_t)h.n_points * sizeof(CurvePoint);
     *p = (Progress){.step = h.step, .bin_steps = h.bin_steps, .bin_loss = h.bin_loss, .n_points = h.n_points};
     memcpy(p->run_id, h.run_id, sizeof p->run_id);
@@ -110,9 +110,10 @@ int checkpoint_read(const char *dir, const char *name, const char *run_id, Model
   paths(dir, name, path, old);
   *e = (Err){0};
   const bool newest = file_exists(path);
-  if (newest || !moments)
+  if (newest || !moments) {
     if (read_one(path, run_id, m, moments, p, e) == OK || e->code == E_MEMORY || !moments) return e->code;
-  if (newest && !file_exists(old)) return e->code;
+    if (!file_exists(old)) return e->code;
+  }
   Err older = {0};
   if (read_one(old, run_id, m, moments, p, &older) != OK) return newest ? e->code : (*e = older, older.code);
   // The next write renames the newest to .old: a damaged one must not push the whole one out.

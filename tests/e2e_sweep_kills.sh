@@ -1,8 +1,8 @@
 #!/bin/sh
 # Sweeps of which a process is killed by SIGKILL at random moments (the sweep, a worker, a training process, by turns),
 # and which are started again each time: tables, models, curves and figures are those of a sweep that nobody touched.
-# Speaks TAP. Environment: ISOFLOP; KILLS and SWEEPS over which they are spread (default 6 and 1;
-# `make test-sweep-kills`: 200 and 20); SEED of the moments.
+# Speaks TAP. Environment: ISOFLOP; KILLS and the least number of SWEEPS (default 6 and 1; `make test-sweep-kills`: 200
+# and 20); SEED of the moments.
 set -u
 ISOFLOP=${ISOFLOP:-$PWD/build/isoflop} KILLS=${KILLS:-6} SWEEPS=${SWEEPS:-1} SEED=${SEED:-1}
 [ -w /dev/shm ] && T=$(mktemp -d -p /dev/shm) || T=$(mktemp -d)  # where a save costs little
@@ -20,32 +20,33 @@ children() {
 random() { awk -v s=$SEED -v i="$1" -v m="$2" 'BEGIN { srand(s * 100003 + i); rand(); printf "%.3f", rand() * m }'; }
 began=$(date +%s%N)
 "$ISOFLOP" $SWEEP --out "$T/ref" >"$T/log" 2>&1 || { cat "$T/log"; exit 1; }
-seconds=$(awk -v a=$began -v b=$(date +%s%N) 'BEGIN { print (b - a) / 1e9 }')
+longest=$(awk -v a=$began -v b=$(date +%s%N) 'BEGIN { print (b - a) / 4e9 }')
 "$ISOFLOP" report --selftest 3 "$T/ref" >/dev/null 2>&1
 results() { cut -d, -f 1-19,21- "$1/runs.csv"; }
 
 : >"$T/why"
-kills=0 sweeps=0 starts=0
-while [ $sweeps -lt "$SWEEPS" ] && [ ! -s "$T/why" ]; do
+kills=0 sweeps=0
+while { [ $kills -lt "$KILLS" ] || [ $sweeps -lt "$SWEEPS" ]; } && [ ! -s "$T/why" ]; do
   sweeps=$((sweeps + 1)) ended=
   while [ -z "$ended" ]; do
-    starts=$((starts + 1))
     "$ISOFLOP" $SWEEP --out "$T/w" >"$T/log" 2>"$T/err" & pid=$!
-    if [ $((kills * SWEEPS)) -lt $((KILLS * sweeps)) ]; then  # this sweep's share
-      sleep "$(random $starts "$seconds")"
+    # At most this sweep's share.
+    while [ $kills -lt "$KILLS" ] && [ $((kills * SWEEPS)) -lt $((KILLS * sweeps)) ] &&
+      sleep "$(random $kills "$longest")" && kill -0 $pid; do
       workers=$(children $pid)
-      case $((starts % 3)) in
-        0) victim=$pid ;;
+      case $((kills % 3)) in
+        0) victim=$(for worker in $workers; do children $worker; done | head -1) ;;
         1) victim=$(echo $workers | cut -d' ' -f1) ;;
-        2) victim=$(for worker in $workers; do children $worker; done | head -1) ;;
+        2) victim=$pid ;;
       esac
-      [ -n "$victim" ] && kill -9 $victim 2>/dev/null && kills=$((kills + 1))
-    fi
+      [ -n "$victim" ] && kill -9 $victim && kills=$((kills + 1))
+      [ "$victim" != $pid ] || break
+    done
     wait $pid; code=$?
     case $code in
       0) ended=1 ;;
-      8 | 75 | 137) ;;  # a run that was killed failed; a worker is missing; the sweep itself
-      *) { echo "start $starts: exit code $code"; cat "$T/err"; } >>"$T/why"; ended=1 ;;
+      8 | 75 | 137) ;;  # a run that was killed failed; no worker is left; the sweep itself
+      *) { echo "after $kills kills: exit code $code"; cat "$T/err"; } >>"$T/why"; ended=1 ;;
     esac
   done
   "$ISOFLOP" report --selftest 3 "$T/w" >/dev/null 2>&1

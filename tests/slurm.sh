@@ -1,7 +1,7 @@
 #!/bin/bash
 # A study on a real Slurm: munged, slurmctld and slurmd on the loopback of this machine, from Debian's packages (those
-# that are installed, else unpacked into a temporary folder). An array of 4 workers, of which one is requeued and one is
-# killed; then the same array again. The results are those of a sweep on this machine, to the byte. Needs root. Takes
+# that are installed, else unpacked into a temporary folder). An array of 4 workers, of which one is requeued, one is killed
+# and one is told that its time is nearly over; then the same array again. The results are those of a sweep on this machine, to the byte. Needs root. Takes
 # about 4 minutes, half of which Slurm holds the requeued task back. Speaks TAP. Usage: tests/slurm.sh [BUILD_DIR];
 # SETS in the environment: the study's settings
 set -u
@@ -98,9 +98,12 @@ owner_of() {  # the worker process of an array task, by its environment
 victim=$(owner_of 2)
 ok "one is killed" kill -9 $victim
 ok "one is requeued" scontrol requeue "${job}_1"
+ok "one is told that its time is nearly over" scancel --batch --signal=USR1 "${job}_3"
 done_with() { [ -z "$(squeue -h -r -j $1)" ]; }
 ok "all of the array end" within 400 done_with $job
-ok "the requeued one was started again" grep -qs . "$T/log-${job}_1"
+restarted() { scontrol -o show job "${job}_$1" | grep -q ' Restarts=1 '; }
+ok "the requeued one was started again" restarted 1
+ok "whose time was nearly over queued itself again" restarted 3
 again=$(array)
 ok "the same array again" within 200 done_with $again
 results() { cut -d, -f 1-19,21- "$1/runs.csv"; }
