@@ -219,6 +219,7 @@ static void take_over(const Claim *c) {
 
 // ---- Taking, publishing, giving up ---------------------------------------------------------------------
 
+// OK also where the folder is gone again: whoever has just taken the cell has removed it, and link will fail.
 static int private_file(const Claim *c, Err *e) {
   char machine[128];
   machine_name(machine);
@@ -226,6 +227,7 @@ static int private_file(const Claim *c, Err *e) {
   const bool good = fd >= 0 && dprintf(fd, "beat %g machine %s pid %ld start %llu\n", c->owner->beat,
                                        *machine ? machine : "?", (long)getpid(), start_time(getpid())) > 0;
   const int why = errno;
+  if (fd < 0 && why == ENOENT) return OK;
   if (fd < 0 || (close(fd) != 0) || !good) return fail(e, E_IO, "%s: cannot write: %s", c->file, strerror(why));
   return OK;
 }
@@ -247,13 +249,15 @@ int claim_take(Claim *c, const Owner *owner, const char *dir, Watch *seen, Err *
     return e->code;
   }
   claim_path(path, dir, top + 1);
-  struct stat st;
+  struct stat st = {0};
   const int linked = link(c->file, path), why = errno;
-  if (!look(c->file, &st) || st.st_nlink != 2) {
+  const bool gone = !look(c->file, &st) && errno == ENOENT;
+  if (st.st_nlink != 2) {
     if (linked == 0) unlink(path);
     folder_remove(c->own);
-    if (linked == 0) return fail(e, E_IO, "%s: this file system does not count hard links, which claims need", path);
-    if (why == EEXIST || why == ENOENT) return OK;  // another was quicker
+    if (linked == 0 && !gone)
+      return fail(e, E_IO, "%s: this file system does not count hard links, which claims need", path);
+    if (gone || why == EEXIST || why == ENOENT) return OK;  // another was quicker
     return fail(e, E_IO, "%s: cannot make a hard link, which claims need: %s", path, strerror(why));
   }
   c->generation = top + 1;

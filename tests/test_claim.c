@@ -56,7 +56,13 @@ int close(int fd) {
   return refuses("close") ? -1 : r;
 }
 DIR *opendir(const char *path) { return refuses("opendir") ? NULL : REAL(opendir)(path); }
+int mkdir(const char *path, mode_t mode) {
+  const int r = REAL(mkdir)(path, mode);
+  if (r == 0 && !strcmp(refused, "mkdir: removed at once") && strrchr(path, '/') != strstr(path, "/cell")) rmdir(path);
+  return r;
+}
 int link(const char *from, const char *to) {
+  if (!strcmp(refused, "link: removed at once")) return REAL(link)(from, to) + unlink(from);
   if (!strcmp(refused, "link: the claim lost on the way") && strstr(to, "/checkpoint.bin")) unlink(lost_claim);
   if (refuses("link: done, the answer lost")) return REAL(link)(from, to), errno = EEXIST, -1;
   if (!strcmp(refused, "link: not counted")) {  // a file system that copies instead
@@ -193,6 +199,20 @@ static void an_answer_that_was_lost_is_not_a_claim_that_was_lost(void **state) {
   Claim a;
   Watch w = {0};
   refuse("link: done, the answer lost", 0);
+  assert_true(take(&a, &us, &w));
+}
+
+// Whoever takes a cell removes the folders of all others: also of one who is about to try. It was an error.
+static void a_folder_that_the_quicker_removed_is_no_error(void **state) {
+  (void)state;
+  Claim a;
+  Watch w = {0};
+  refuse("mkdir: removed at once", 0);
+  assert_false(take(&a, &us, &w));
+  refuse("link: removed at once", 0);
+  assert_false(take(&a, &us, &w));
+  assert_false(there(in_cell("claim.1")));
+  refuse("", 0);
   assert_true(take(&a, &us, &w));
 }
 
@@ -562,6 +582,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(names_differ), TEST(one_of_two_gets_a_cell), TEST(given_up_the_work_goes_to_the_next),
       TEST(an_answer_that_was_lost_is_not_a_claim_that_was_lost), TEST(another_may_be_quicker),
+      TEST(a_folder_that_the_quicker_removed_is_no_error),
       TEST(no_claim_without_hard_links), TEST(no_claim_where_nothing_can_be_written),
       TEST(the_dead_of_this_machine_are_replaced_at_once), TEST(what_proc_says_of_a_process_may_be_anything),
       TEST(where_a_machine_has_no_name_only_silence_counts), TEST(the_silent_are_replaced_after_a_while),
