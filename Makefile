@@ -110,7 +110,7 @@ test-slurm: $B/isoflop  ## an array of workers on a real Slurm on this machine (
 test-neon:  ## the ARM kernels, cross-built, run under qemu
 	$Qsh tests/neon.sh $B
 asan:  ## all tests under the address and leak sanitizer
-	$Q$(MAKE) --no-print-directory B=build-asan OPT="-O1 -g" SAN="-fsanitize=address -fno-omit-frame-pointer" test
+	$QASAN_OPTIONS=allocator_may_return_null=1 $(MAKE) --no-print-directory B=build-asan OPT="-O1 -g" SAN="-fsanitize=address -fno-omit-frame-pointer" test
 ubsan:  ## all tests under the undefined-behaviour sanitizer
 	$Q$(MAKE) --no-print-directory B=build-ubsan OPT="-O1 -g" SAN="-fsanitize=undefined -fno-sanitize-recover=all" test
 # Valgrind knows no AVX-512, so these take the AVX2 kernels; definite leaks and every other finding end it.
