@@ -97,10 +97,10 @@ static int draw_envelope(Work *w, const Analysis *a, const Points *ps, double *l
 // All estimates of one drawn study.
 static int draw_fit(Interval *out, const SelfTest *t, const Analysis *a, int draw, Err *e) {
   Points ps = a->points;
+  *e = (Err){0};
   Work *w = mem_new(sizeof *w, "a drawn study", e);
   ps.p = mem_new(sizeof(Point) * (size_t)(ps.n + 1), "points of a drawn study", e);
   double *loss = mem_new(sizeof *loss * (size_t)(ps.n + 1), "losses of a drawn study", e);
-  *e = (Err){.code = w && ps.p && loss ? OK : E_MEMORY};
   if (e->code) goto done;
   memcpy(ps.p, a->points.p, sizeof(Point) * (size_t)ps.n);
   points_draw(&ps, t, &a->surface.s, draw, loss);
@@ -156,7 +156,6 @@ int selftest_run(SelfTest *t, const Analysis *a, const Noise *noise, int draws, 
   rows_make(t, a);
   Interval *estimate = mem_new(sizeof *estimate * (size_t)(draws * t->rows), "self-test", e);
   double *error = mem_new(sizeof *error * (size_t)draws, "self-test", e);
-  *e = (Err){.code = estimate && error ? OK : E_MEMORY};
 #pragma omp parallel for schedule(dynamic, 1)
   for (int i = 0; i < (e->code ? 0 : draws); i++) {
     Err mine;

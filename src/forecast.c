@@ -99,8 +99,9 @@ int forecast_run(SelfTest *t, int *runs, const Study *s, const ForecastLaw *law,
   Curves cs = {0};
   uint64_t *parts;
   const Noise noise = {law->run_sd, law->cell_sd};
+  *e = (Err){0};
   Analysis *a = mem_new(sizeof *a, "forecast", e);
-  *e = (Err){.code = a ? OK : E_MEMORY};
+  if (!a) return e->code;
   if (records_plan(&rs, &parts, s, &law->surface, e) == OK) {
     records_keep(&rs, parts, s);
     if (!curves_plan(&cs, &rs, &law->surface, e) && !analysis_plan(a, &rs, &cs, law, e))

@@ -328,8 +328,11 @@ static int sweep_conclude(Sweep *s, Err *e) {
   Records rs;
   if (worker_table(s->dir, &rs, e)) return e->code;
   if (sweep_plan(s, e)) return records_free(&rs), e->code;
-  int finished = 0, diverged = 0, failed = 0;
+  int finished = 0, diverged = 0, failed = 0, done = 0;
   const char *reason = "";
+  // Counted from what was just read: a cell whose record could not be read for want of memory while it ran is done, too.
+  for (int i = 0; i < s->plan.n; i++)
+    for (int k = 0; k < rs.n; k++) done += !strcmp(rs.r[k].id, s->plan.cells[i].id) && strcmp(rs.r[k].status, "failed");
   for (int i = 0; i < rs.n; i++) {
     finished += !strcmp(rs.r[i].status, "finished");
     diverged += !strcmp(rs.r[i].status, "diverged");
@@ -341,11 +344,10 @@ static int sweep_conclude(Sweep *s, Err *e) {
   if (rs.n_bad) printf("%d damaged records left out: %s\n", rs.n_bad, rs.first_bad);
   fflush(stdout);
   if (stop_signal)
-    fail(e, 128 + stop_signal, "stopped with %d of %d runs done; the same command goes on from there", s->done,
-         s->total);
+    fail(e, 128 + stop_signal, "stopped with %d of %d runs done; the same command goes on from there", done, s->total);
   else if (failed) fail(e, E_RUNS, "%d of %d runs failed; the first: %s", failed, s->total, reason);
-  else if (s->done < s->plan.n)
-    fail(e, E_REQUEUE, "%d runs were stopped from outside; the same command goes on from there", s->plan.n - s->done);
+  else if (done < s->plan.n)
+    fail(e, E_REQUEUE, "%d runs were stopped from outside; the same command goes on from there", s->plan.n - done);
   records_free(&rs);
   return e->code;
 }
