@@ -110,13 +110,14 @@ test-slurm: $B/isoflop  ## an array of workers on a real Slurm on this machine (
 test-neon:  ## the ARM kernels, cross-built, run under qemu
 	$Qsh tests/neon.sh $B
 asan:  ## all tests under the address and leak sanitizer
-	$QASAN_OPTIONS=allocator_may_return_null=1 $(MAKE) --no-print-directory B=build-asan OPT="-O1 -g" SAN="-fsanitize=address -fno-omit-frame-pointer" test
+	$QASAN_OPTIONS=allocator_may_return_null=1 $(MAKE) --no-print-directory B=build-asan OPT="-O1 -g" \
+	  SAN="-fsanitize=address -fno-omit-frame-pointer" test
 ubsan:  ## all tests under the undefined-behaviour sanitizer
 	$Q$(MAKE) --no-print-directory B=build-ubsan OPT="-O1 -g" SAN="-fsanitize=undefined -fno-sanitize-recover=all" test
 # Valgrind knows no AVX-512, so these take the AVX2 kernels; definite leaks and every other finding end it.
 valgrind: $(TESTS)  ## the unit tests under valgrind, or those named by ONLY="test_record ..."
 	$Qfor t in $(or $(ONLY),$(notdir $(TESTS))); do echo "  VALGRIND $$t"; \
-	  valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --trace-children=no $B/tests/$$t >/dev/null || exit 1; done
+	  valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite $B/tests/$$t >/dev/null || exit 1; done
 cover:  ## line and branch coverage of all tests, a file a line, then of all
 	$Qrm -rf build-cover
 	-$Q$(MAKE) --no-print-directory B=build-cover OPT="-O1 -g --coverage -fprofile-update=atomic" test
