@@ -83,12 +83,11 @@ static void print_record(FILE *f, const Record *r) {
 
 int record_write(const char *path, const Record *r, Err *e) {
   *e = (Err){0};
-  char *text = NULL;
+  char *text;
   size_t len = 0;
-  FILE *f = open_memstream(&text, &len);
+  FILE *f = text_open(&text, &len, e);
   if (f) print_record(f, r);
-  const bool lost = f && ferror(f);  // fclose does not tell that the buffer could not grow
-  if (!f || fclose(f) != 0 || lost || !text) {  // nor that it could not shrink: then the text is gone
+  if (!f || text_close(f, &text, e)) {
     free(text);
     return fail(e, E_MEMORY, "%s: no memory for a record", path);
   }

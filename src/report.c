@@ -90,21 +90,17 @@ static int page_write(const StudyFit *s, const char *dir, Err *e) {
   put_head(o.f);
   put_summary(o.f, s);
   // The sections first, for the list of them that stands above.
-  char *body = NULL;
+  char *body;
   size_t len;
-  FILE *f = open_memstream(&body, &len);
-  if (!f) {
-    out_abort(&o);
-    return fail(e, E_MEMORY, "no memory for the page");
-  }
+  FILE *f = text_open(&body, &len, e);
+  if (!f) return out_abort(&o), e->code;
   static Section *const sections[] = {
       put_verdict,    put_exponents,  put_prediction,  put_curves, put_approach2, put_approach3, put_curvature,
       put_optima,     put_selftest,   put_conventions, put_ladder, put_corpora,   put_cosine,    put_optimizer,
       put_neighbours, put_invariance, put_precision,   put_shapes, put_excluded,  put_runs,      put_provenance};
   for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
     if (sections[i](f, s, dir, e)) break;
-  fclose(f);
-  if (e->code) {
+  if (text_close(f, &body, e)) {
     free(body);
     out_abort(&o);
     return e->code;

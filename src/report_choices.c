@@ -88,7 +88,11 @@ int put_neighbours(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   if (!(k.item = mem_new(sizeof(Item) * (size_t)(all.n + 1), "runs of a part", e))) goto done;
   snprintf(path, sizeof path, "%s/tables/neighbours.csv", dir);
   if (!all.n || out_open(&o, path, e)) goto done;
-  FILE *t = open_memstream(&rows, &len);
+  FILE *t = text_open(&rows, &len, e);
+  if (!t) {
+    out_abort(&o);
+    goto done;
+  }
   plot_begin(&p[0], "neighbours_rate", PLOT_HALF, "Peak rate", "Times the rule", "Held-out loss less the rule’s");
   plot_begin(&p[1], "neighbours_batch", PLOT_HALF, "Batch", "Times the rule", "Held-out loss less the rule’s");
   fputs("params,budget,varied,times_the_rule,runs,minus_rule,minus_rule_se\n", o.f);
@@ -106,7 +110,7 @@ int put_neighbours(FILE *f, const StudyFit *s, const char *dir, Err *e) {
       const Record *r = contrast_first(&all, g);
       if (base < 0) continue;
       add_group(&p[j], &k, g, l, n, base, rule, sd);
-      for (int i = 0; i < n && t; i++) {
+      for (int i = 0; i < n; i++) {
         if (i == base) continue;
         double se;
         const double d = contrast_difference(&k, l, n, i, base, sd, &se);
@@ -123,7 +127,10 @@ int put_neighbours(FILE *f, const StudyFit *s, const char *dir, Err *e) {
       }
     }
   }
-  if (t) fclose(t);
+  if (text_close(t, &rows, e)) {
+    out_abort(&o);
+    goto done;
+  }
   if (out_commit(&o, e) || plots_draw(p, 2, dir, "neighbours", e)) goto done;
   fputs("<h2 id=\"tuning\">Is the tuning right?</h2>\n<figure id=\"neighbours\">\n", f);
   if (plots_inline(f, p, 2, dir, e)) goto done;

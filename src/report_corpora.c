@@ -86,10 +86,10 @@ int put_corpora(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   if (!n) return e->code;
   snprintf(path, sizeof path, "%s/tables/tablea2.csv", dir);
   if (out_open(&o, path, e)) return e->code;
-  char *rows = NULL;
+  char *rows;
   size_t len;
-  FILE *t = open_memstream(&rows, &len);
-  if (!t) return out_abort(&o), fail(e, E_MEMORY, "no memory for a table");
+  FILE *t = text_open(&rows, &len, e);
+  if (!t) return out_abort(&o), e->code;
   fputs(csv_head, o.f);
   plot_begin(&p[n], "tablea2_minima", PLOT_HALF, "Best size", "Training FLOPs", "Parameters");
   p[n].panel.log_y = true, p[n].key = "top left";
@@ -110,8 +110,8 @@ int put_corpora(FILE *f, const StudyFit *s, const char *dir, Err *e) {
             "<tr class=\"off\"><td class=\"l\">the paper, %s</td><td>4</td><td>%.2f</td><td></td><td>%.2f</td><td></td>"
             "</tr>\n",
             c->name, c->a, c->b);
-  fclose(t);
-  if (!out_commit(&o, e) && !plots_draw(p, n + 1, dir, "tablea2", e)) {
+  if (text_close(t, &rows, e)) out_abort(&o);
+  else if (!out_commit(&o, e) && !plots_draw(p, n + 1, dir, "tablea2", e)) {
     fputs("<h2 id=\"corpora\">Does it depend on the text?</h2>\n<figure id=\"tablea2\">\n", f);
     plots_inline(f, p, n + 1, dir, e);
     fputs("<figcaption>The same analysis on other text: valleys, and the best sizes beside those of the study. ", f);
@@ -176,9 +176,9 @@ int put_ladder(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   IsoFit *counted = mem_new(sizeof *counted * RUNGS, "the ladder", e);
   snprintf(path, sizeof path, "%s/tables/ladder.csv", dir);
   if (!counted || out_open(&o, path, e)) goto done;
-  FILE *t = open_memstream(&rows, &len);
+  FILE *t = text_open(&rows, &len, e);
   if (!t) {
-    out_abort(&o), fail(e, E_MEMORY, "no memory for a table");
+    out_abort(&o);
     goto done;
   }
   fputs(csv_head, o.f);
@@ -217,8 +217,7 @@ int put_ladder(FILE *f, const StudyFit *s, const char *dir, Err *e) {
       snprintf(q->note, sizeof q->note, "%s: a = %.3f (%.3f to %.3f)", rungs[k].title, a->value, a->p10, a->p90);
     }
   }
-  fclose(t);
-  if (e->code) {
+  if (text_close(t, &rows, e)) {
     out_abort(&o);
     goto done;
   }

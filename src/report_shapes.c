@@ -13,6 +13,7 @@ static int by_shape(const void *a, const void *b) {
   if (d == 0) d = p->cfg.n_layers - q->cfg.n_layers;
   if (d == 0) d = p->cfg.n_heads - q->cfg.n_heads;
   if (d == 0) d = p->flops_per_token.exact - q->flops_per_token.exact;
+  if (d == 0) d = strcmp(p->id, q->id);  // qsort is stable only while it has memory
   return d < 0 ? -1 : d > 0;
 }
 

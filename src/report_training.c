@@ -88,9 +88,9 @@ int put_cosine(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   Contrast k;
   Plot p[4] = {0};
   if (!part || contrast_make(&k, part, cycle_of, 1, e)) return e->code;
-  char *table = NULL;
+  char *table;
   size_t len;
-  FILE *t = open_memstream(&table, &len);
+  FILE *t = text_open(&table, &len, e);
   const int shown = k.groups < 3 ? k.groups : 3, n = shown + 1;
   if (!k.groups || !t) goto done;
   for (int g = 0; g < shown; g++) cosine_curves(&p[g], &k, g);
@@ -99,8 +99,9 @@ int put_cosine(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   p[shown].key = "top left", p[shown].format = "%.3f";
   snprintf(p[shown].ticks, sizeof p->ticks, "'1' 1, '1.25' 1.25, '1.5' 1.5, '2' 2, '3' 3, '5' 5");
   if (cosine_table(t, &k, dir, &p[shown], e)) goto done;
-  fflush(t);
-  if (plots_draw(p, n, dir, "figa1", e)) goto done;
+  text_close(t, &table, e);
+  t = NULL;
+  if (e->code || plots_draw(p, n, dir, "figa1", e)) goto done;
   fputs("<h2 id=\"cosine\">Does the cosine have to end with the run?</h2>\n<figure id=\"figa1\">\n", f);
   if (plots_inline(f, p, n, dir, e)) goto done;
   fputs("<figcaption>Fig A1 of the paper, which found that a cosine more than 25 % too long clearly hurts. Curves: "
@@ -184,12 +185,11 @@ int put_optimizer(FILE *f, const StudyFit *s, const char *dir, Err *e) {
     const int zero = plot_series(&p[j], PLOT_THIN, "#70777f", "%s", "");
     plot_add(&p[j], zero, FROM, 0), plot_add(&p[j], zero, 1, 0);
   }
-  char *rows = NULL;
+  char *rows;
   size_t len;
-  FILE *t = open_memstream(&rows, &len);
+  FILE *t = text_open(&rows, &len, e);
   if (!t) {
     out_abort(&o);
-    fail(e, E_MEMORY, "no memory for a table");
     goto done;
   }
   fputs("params,budget,runs,loss_adamw,loss_adam,difference,difference_se,loss_no_decay,crossing\n", o.f);
@@ -220,8 +220,8 @@ int put_optimizer(FILE *f, const StudyFit *s, const char *dir, Err *e) {
     : cross <= FROM ? fputs("<td>from the start</td></tr>\n", t)
                     : fprintf(t, "<td>%.0f %%</td></tr>\n", 100 * cross);
   }
-  fclose(t);
-  if (!out_commit(&o, e) && !plots_draw(p, panels, dir, "figa7", e)) {
+  if (text_close(t, &rows, e)) out_abort(&o);
+  else if (!out_commit(&o, e) && !plots_draw(p, panels, dir, "figa7", e)) {
     fputs("<h2 id=\"adam\">AdamW or Adam?</h2>\n<figure id=\"figa7\">\n", f);
     plots_inline(f, p, panels, dir, e);
     fprintf(

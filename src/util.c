@@ -55,6 +55,20 @@ size_t mem_resident(void) {
   return kb * 1024;
 }
 
+FILE *text_open(char **text, size_t *len, Err *e) {
+  *text = NULL;
+  FILE *f = open_memstream(text, len);
+  if (!f) fail(e, E_MEMORY, "no memory for a text");
+  return f;
+}
+
+int text_close(FILE *f, char **text, Err *e) {
+  const bool lost = ferror(f);           // fclose does not tell that the buffer could not grow,
+  if ((fclose(f) || lost || !*text) && !e->code)  // nor that it could not shrink: then the text is gone
+    fail(e, E_MEMORY, "no memory for a text");
+  return e->code;
+}
+
 // ---- Files ----------------------------------------------------------------------------------------
 
 // Of a call that failed with this errno.
