@@ -52,6 +52,7 @@ $B/tests/%: $B/tests/%.o $(SRC) $(KERN)
 	$Q$(CC) $(CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
 $B/tests/test_model: $B/tests/ref_gpt.o
 $B/tests/test_checkpoint: LDLIBS += -Wl,--wrap=malloc
+$B/tests/test_util: LDLIBS += -Wl,--wrap=realloc
 .SECONDARY:
 $B/fault_inject.so: tests/fault_inject.c
 	@mkdir -p $(@D); echo "  LD $@"

@@ -87,7 +87,7 @@ int record_write(const char *path, const Record *r, Err *e) {
   size_t len = 0;
   FILE *f = text_open(&text, &len, e);
   if (f) print_record(f, r);
-  if (!f || text_close(f, &text, e)) {
+  if (!f || text_close(f, e)) {
     free(text);
     return fail(e, E_MEMORY, "%s: no memory for a record", path);
   }

@@ -100,7 +100,7 @@ static int page_write(const StudyFit *s, const char *dir, Err *e) {
       put_neighbours, put_invariance, put_precision,   put_shapes, put_excluded,  put_runs,      put_provenance};
   for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
     if (sections[i](f, s, dir, e)) break;
-  if (text_close(f, &body, e)) {
+  if (text_close(f, e)) {
     free(body);
     out_abort(&o);
     return e->code;

@@ -127,7 +127,7 @@ int put_neighbours(FILE *f, const StudyFit *s, const char *dir, Err *e) {
       }
     }
   }
-  if (text_close(t, &rows, e)) {
+  if (text_close(t, e)) {
     out_abort(&o);
     goto done;
   }

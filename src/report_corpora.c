@@ -110,7 +110,7 @@ int put_corpora(FILE *f, const StudyFit *s, const char *dir, Err *e) {
             "<tr class=\"off\"><td class=\"l\">the paper, %s</td><td>4</td><td>%.2f</td><td></td><td>%.2f</td><td></td>"
             "</tr>\n",
             c->name, c->a, c->b);
-  if (text_close(t, &rows, e)) out_abort(&o);
+  if (text_close(t, e)) out_abort(&o);
   else if (!out_commit(&o, e) && !plots_draw(p, n + 1, dir, "tablea2", e)) {
     fputs("<h2 id=\"corpora\">Does it depend on the text?</h2>\n<figure id=\"tablea2\">\n", f);
     plots_inline(f, p, n + 1, dir, e);
@@ -217,7 +217,7 @@ int put_ladder(FILE *f, const StudyFit *s, const char *dir, Err *e) {
       snprintf(q->note, sizeof q->note, "%s: a = %.3f (%.3f to %.3f)", rungs[k].title, a->value, a->p10, a->p90);
     }
   }
-  if (text_close(t, &rows, e)) {
+  if (text_close(t, e)) {
     out_abort(&o);
     goto done;
   }

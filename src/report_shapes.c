@@ -78,9 +78,11 @@ int put_shapes(FILE *f, const StudyFit *s, const char *dir, Err *e) {
             "<td>%.3f</td><td>%d</td><td>%.2g to %.2g</td><td>%.0f to %.0f</td></tr>\n",
             text_count(q->total), c->d_model, c->n_layers, c->n_heads, c->d_model / c->n_heads, 4 * c->d_model,
             text_count(q->embed + q->head), text_count(q->nonemb), ratio, j - i, lr[0], lr[1], batch[0], batch[1]);
-    fprintf(o.f, "%.17g,%d,%d,%d,%d,%d,%.17g,%.17g,%.17g,%.17g,%d,%.17g,%.17g,%.17g,%.17g\n", q->total, c->d_model,
-            c->n_layers, c->n_heads, c->d_model / c->n_heads, 4 * c->d_model, q->embed + q->head, q->nonemb,
-            r[i]->flops_per_token.exact, ratio, j - i, lr[0], lr[1], batch[0], batch[1]);
+    // Two calls: for 15 conversions glibc's takes memory, and where there is none, the row is lost and ferror does not tell.
+    fprintf(o.f, "%.17g,%d,%d,%d,%d,%d,%.17g,%.17g,", q->total, c->d_model, c->n_layers, c->n_heads,
+            c->d_model / c->n_heads, 4 * c->d_model, q->embed + q->head, q->nonemb);
+    fprintf(o.f, "%.17g,%.17g,%d,%.17g,%.17g,%.17g,%.17g\n", r[i]->flops_per_token.exact, ratio, j - i, lr[0], lr[1],
+            batch[0], batch[1]);
   }
   fputs("</tbody></table></div>\n", f);
   if (!out_commit(&o, e)) put_paper_ratios(f, dir, e);

@@ -99,7 +99,7 @@ int put_cosine(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   p[shown].key = "top left", p[shown].format = "%.3f";
   snprintf(p[shown].ticks, sizeof p->ticks, "'1' 1, '1.25' 1.25, '1.5' 1.5, '2' 2, '3' 3, '5' 5");
   if (cosine_table(t, &k, dir, &p[shown], e)) goto done;
-  text_close(t, &table, e);
+  text_close(t, e);
   t = NULL;
   if (e->code || plots_draw(p, n, dir, "figa1", e)) goto done;
   fputs("<h2 id=\"cosine\">Does the cosine have to end with the run?</h2>\n<figure id=\"figa1\">\n", f);
@@ -220,7 +220,7 @@ int put_optimizer(FILE *f, const StudyFit *s, const char *dir, Err *e) {
     : cross <= FROM ? fputs("<td>from the start</td></tr>\n", t)
                     : fprintf(t, "<td>%.0f %%</td></tr>\n", 100 * cross);
   }
-  if (text_close(t, &rows, e)) out_abort(&o);
+  if (text_close(t, e)) out_abort(&o);
   else if (!out_commit(&o, e) && !plots_draw(p, panels, dir, "figa7", e)) {
     fputs("<h2 id=\"adam\">AdamW or Adam?</h2>\n<figure id=\"figa7\">\n", f);
     plots_inline(f, p, panels, dir, e);

@@ -55,17 +55,46 @@ size_t mem_resident(void) {
   return kb * 1024;
 }
 
-FILE *text_open(char **text, size_t *len, Err *e) {
-  *text = NULL;
-  FILE *f = open_memstream(text, len);
-  if (!f) fail(e, E_MEMORY, "no memory for a text");
-  return f;
+// Not open_memstream: in glibc's, a character that fputc could not store for want of memory is lost without a word.
+typedef struct { char **text; size_t *len, room; } Text;
+
+static ssize_t text_write(void *user, const char *bytes, size_t n) {
+  Text *t = user;
+  if (*t->len + n >= t->room) {
+    const size_t room = 2 * (*t->len + n + 1);
+    char *more = realloc(*t->text, room);
+    if (!more) return 0;  // from now on ferror tells
+    *t->text = more, t->room = room;
+  }
+  memcpy(*t->text + *t->len, bytes, n);
+  (*t->text)[*t->len += n] = 0;
+  return (ssize_t)n;
 }
 
-int text_close(FILE *f, char **text, Err *e) {
-  const bool lost = ferror(f);           // fclose does not tell that the buffer could not grow,
-  if ((fclose(f) || lost || !*text) && !e->code)  // nor that it could not shrink: then the text is gone
-    fail(e, E_MEMORY, "no memory for a text");
+static int text_end(void *user) {
+  free(user);
+  return 0;
+}
+
+FILE *text_open(char **text, size_t *len, Err *e) {
+  *len = 0;
+  Text *t = malloc(sizeof *t);
+  *text = calloc(1, 1);
+  FILE *f = t && *text ? fopencookie(t, "w", (cookie_io_functions_t){.write = text_write, .close = text_end}) : NULL;
+  if (f) {
+    *t = (Text){text, len, 1};
+    return f;
+  }
+  free(t);
+  free(*text);
+  *text = NULL;
+  fail(e, E_MEMORY, "no memory for a text");
+  return NULL;
+}
+
+int text_close(FILE *f, Err *e) {
+  const bool lost = ferror(f);
+  if ((fclose(f) || lost) && !e->code) fail(e, E_MEMORY, "no memory for a text");
   return e->code;
 }
 

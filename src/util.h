@@ -38,7 +38,7 @@ size_t mem_resident(void);
 // A text in memory that grows as it is written. text_open: NULL without memory (E_MEMORY). text_close ends it, *text then is
 // the caller's to free; E_MEMORY where some of it was lost, unless e holds an earlier error, which stays.
 FILE *text_open(char **text, size_t *len, Err *e);
-int text_close(FILE *f, char **text, Err *e);
+int text_close(FILE *f, Err *e);
 
 // For small scratch deep inside a sum that has no way to say no: one line on stderr, exit code 7. Nothing on the disk is
 // harmed: files appear whole or not at all.

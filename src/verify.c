@@ -89,14 +89,12 @@ static void model_check(Check *c, const char *dir, const Record *r) {
   }
   const bool good = checked(c, path, e.code, &e);
   snprintf(path, sizeof path, "%s/curve.tsv", dir);
-  FILE *f = good ? open_memstream(&curve, &len) : NULL;
+  FILE *f = good ? text_open(&curve, &len, &e) : NULL;
   if (f) {
     train_curve(&cfg, &p, f);
-    if (fclose(f) == 0) {
-      same_bytes(path, curve, len, &e);
-      checked(c, path, e.code, &e);
-    }
+    if (!text_close(f, &e)) same_bytes(path, curve, len, &e);
   }
+  if (good) checked(c, path, e.code, &e);
   free(curve);
   free(p.points);
   model_free(&m);

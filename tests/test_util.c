@@ -1,4 +1,5 @@
-// test_util.c: files that appear whole or not at all, and what is swept away of those that did not.
+// test_util.c: files that appear whole or not at all, what is swept away of those that did not, and texts in memory.
+// Linked with --wrap=realloc.
 #include "util.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -91,10 +92,37 @@ static void test_what_cannot_be_written_is_named(void **state) {
   assert_null(mem_new((size_t)-1, "more than there is", &e));
 }
 
+static size_t largest = (size_t)-1;  // no block beyond it
+void *__real_realloc(void *p, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_realloc(void *p, size_t n) { return n > largest ? NULL : __real_realloc(p, n); }
+
+static void test_no_character_of_a_text_is_lost_silently(void **state) {
+  (void)state;
+  for (int i = 0; i < 3; i++) {
+    Err e = {0};
+    size_t len, n = i == 2 ? 0 : 100000;
+    char *text;
+    FILE *f = text_open(&text, &len, &e);
+    assert_non_null(f);
+    largest = i == 1 ? 50000 : (size_t)-1;
+    for (size_t j = 0; j < n; j++) fputc('a' + (int)(j % 26), f);
+    assert_int_equal(text_close(f, &e), i == 1 ? E_MEMORY : OK);
+    largest = (size_t)-1;
+    if (i != 1) {
+      assert_int_equal(len, n);
+      assert_int_equal(strlen(text), n);
+      for (size_t j = 0; j < n; j++) assert_int_equal(text[j], 'a' + j % 26);
+    }
+    free(text);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_only_temporary_files_of_the_dead_are_swept_away),
     cmocka_unit_test(test_what_cannot_be_written_is_named),
+    cmocka_unit_test(test_no_character_of_a_text_is_lost_silently),
   };
   return cmocka_run_group_tests_name("util", tests, make_folder, remove_folder);
 }
