@@ -101,9 +101,9 @@ static int analysis_fit(Analysis *a, const StudyFit *s, const Convention *cv, Er
 int study_fit(StudyFit *s, const Records *rs, Curves *cs, Err *e) {
   size_t n = 0;
   while (conventions[n].name) n++;
+  *e = (Err){0};
   *s = (StudyFit){.all = rs, .records = rs, .curves = *cs, .a = mem_new((n + 1) * sizeof(Analysis), "fits", e)};
   *cs = (Curves){0};
-  *e = (Err){.code = s->a ? OK : e->code};
   for (size_t i = 0; i < n && s->a; i++) {
     Analysis *a = &s->a[s->n];
     if (points_make(&a->points, rs, &conventions[i], e)) break;

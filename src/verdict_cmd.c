@@ -158,12 +158,12 @@ static int part_judge(const Study *s, int part, const Records *all, const char *
 }
 
 int verdict_run(const char *dir, FILE *out, Err *e) {
+  *e = (Err){0};
   Study *s = mem_new(sizeof *s, "study", e);
   Records all = {0};
   OutFile o;
   char path[1024];
   int judged = 0;
-  *e = (Err){.code = s ? OK : e->code};
   if (!s || study_read(dir, s, e) || verdict_pairs(dir, s, e) || records_load(dir, &all, e)) goto done;
   snprintf(path, sizeof path, "%.1000s/verdict.csv", dir);
   if (out_open(&o, path, e)) goto done;
