@@ -3,8 +3,8 @@
 // Shapes: T time, C channels, H heads, D = C/H head width. A linear layer is y[T][out] = x[T][in] w[in][out]; its three
 // products are
 //     gemm(y, x, w, 0)        gemm(dx, dy, wt, 0)        gemm(dw, tr(x), dy, 1)
-// with w and wt = tr(w) packed. With bf16 these three, the head's and attention's round their operands to bf16 and add in
-// floats (Micikevicius et al. 2018); all else is float.
+// with wt = tr(w), and w and wt packed where several sequences use them. With bf16 these three, the head's and
+// attention's round their operands to bf16 and add in floats (Micikevicius et al. 2018); all else is float.
 #ifndef ISOFLOP_LAYERS_H
 #define ISOFLOP_LAYERS_H
 #include "kernels.h"
@@ -22,7 +22,7 @@ static inline int row_ld(int n) { return n < 128 ? n : ((n + 15) / 16 | 1) * 16;
 typedef enum { QKV, PROJ, FC, OUT, N_MATS } MatId;  // [C][3C], [C][C], [C][4C], [4C][C]
 
 // The parameters of one block, or their gradients, as views into the model's flat array; `fw` are the matrices as the
-// forward multiplies by them (packed, or the views again), `bw` their packed transposes.
+// forward multiplies by them, packed or the views again, `bw` their transposes, likewise.
 typedef struct Block {
   float *norm1, *qk_norm, *norm2;
   Mat w[N_MATS], fw[N_MATS], bw[N_MATS];

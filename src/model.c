@@ -9,6 +9,7 @@
 #include "layers.h"
 #include "shape.h"
 #include <assert.h>
+#include <limits.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -54,14 +55,14 @@ const Tensor *model_tensor(const Model *m, const char *name) {
 // ---- Work: activations of a group, gradients on their way down, packed weights ------------------------
 
 enum {
-  PACK_CACHE = 24 << 20,  // floats of packed weights kept through a step; above, a block is packed again for each group,
-                          // and the forward reads the weights where they are
+  PACK_CACHE = 24 << 20,  // floats of packed weights kept through a step; above, products read the weights where they are
   GAINS = 5,              // gains in units of C, a sequence: norm1, qk_norm (2), norm2, and the final norm
 };
 
 typedef struct Work {
   Dims dims;
-  int group, slots;  // sequences in flight; blocks (forward and backward each for itself) whose packed weights are kept
+  int group;         // sequences in flight
+  bool packed;       // are weights packed for the step, or are they packed, where need be, by each product?
   bool training;
   Acts *acts;               // [L], pointers to the group's first row
   Block *blocks, *dblocks;  // [L], parameters and their gradients
@@ -71,8 +72,8 @@ typedef struct Work {
   float *dembed;                   // [V][C] of a tied embedding's rows as inputs, apart from its use as head; else NULL
   float *cosine, *sine, *scratch;  // [T][C], [T][C], [threads][scratch_floats]
   size_t scratch_floats;
-  float **slot;  // packed weights of a block each,
-  int *slot_of;  // and of which: the block's number, L more for the transposes, -1 none
+  float **pack;      // [L], in training [2L]: packed weights of a block, from L on their transposes,
+  bool *pack_fresh;  // and whether they are this step's
   float *head_buf, *head_t_buf;
   Mat head, head_t;
   double *loss;  // [group]
@@ -100,10 +101,10 @@ static size_t block_pack_floats(const Dims *d, int transposed) {
   return sum;
 }
 
-// Packed weights are kept through a step where there is room for them; else one slot serves each block in turn.
-static int pack_slots(const Dims *d, int L, bool training) {
-  const size_t all = (block_pack_floats(d, 0) + training * block_pack_floats(d, 1)) * (size_t)L;
-  return all <= PACK_CACHE ? (1 + training) * L : 1;
+// Packing pays where three groups use the packed weights (two, if that saves rounding) and there is room. Otherwise
+// products read the forward's weights where they are and pack the transposes a panel at a time, which stays in cache.
+static bool packing_pays(const Dims *d, int L, int groups, bool training) {
+  return groups > 2 - d->bf16 && (block_pack_floats(d, 0) + training * block_pack_floats(d, 1)) * (size_t)L <= PACK_CACHE;
 }
 
 static size_t work_layout(const Model *m, Work *w, float *base) {
@@ -136,7 +137,6 @@ static size_t work_layout(const Model *m, Work *w, float *base) {
   w->xf = carve(&a, RC);
   w->rstdf = carve(&a, R);
   w->logits = carve(&a, R * row_ld(VOCAB));
-  w->head_buf = carve(&a, layers_pack_floats(d, d->C, VOCAB));
   w->scratch_floats = (layers_scratch(d) + 15) / 16 * 16;
   w->scratch = carve(&a, w->scratch_floats * m->threads);
   if (w->training) {
@@ -147,11 +147,15 @@ static size_t work_layout(const Model *m, Work *w, float *base) {
     w->dn = carve(&a, RC);
     w->gains = carve(&a, w->group * GAINS * C);
     w->dembed = m->cfg.tied ? carve(&a, V * C) : NULL;
-    w->head_t_buf = carve(&a, layers_pack_floats(d, VOCAB, d->C));
   }
-  const size_t fw = block_pack_floats(d, 0), bw = block_pack_floats(d, 1);
-  for (int i = 0; i < w->slots; i++)
-    w->slot[i] = carve(&a, w->slots == 1 ? fw > bw ? fw : bw : i < (int)L ? fw : bw);
+  if (w->packed) {
+    w->head_buf = carve(&a, layers_pack_floats(d, d->C, VOCAB));
+    if (w->training) w->head_t_buf = carve(&a, layers_pack_floats(d, VOCAB, d->C));
+    for (size_t l = 0; l < L; l++) {
+      w->pack[l] = carve(&a, block_pack_floats(d, 0));
+      if (w->training) w->pack[L + l] = carve(&a, block_pack_floats(d, 1));
+    }
+  }
   return a.used;
 }
 
@@ -166,10 +170,12 @@ static Block block_views(const Model *m, float *flat, int l) {
     const Tensor *t = model_tensor(m, name);
     p[i] = t ? flat + t->offset : NULL;
   }
-  return (Block){.norm1 = p[0],
-                 .qk_norm = p[2],
-                 .norm2 = p[4],
-                 .w = {mat(p[1], C, 3 * C), mat(p[3], C, C), mat(p[5], C, 4 * C), mat(p[6], 4 * C, C)}};
+  Block b = {.norm1 = p[0],
+             .qk_norm = p[2],
+             .norm2 = p[4],
+             .w = {mat(p[1], C, 3 * C), mat(p[3], C, C), mat(p[5], C, 4 * C), mat(p[6], 4 * C, C)}};
+  for (int i = 0; i < N_MATS; i++) b.fw[i] = b.w[i], b.bw[i] = tr(b.w[i]);
+  return b;
 }
 
 static float *model_at(const Model *m, float *flat, const char *name) { return flat + model_tensor(m, name)->offset; }
@@ -207,14 +213,14 @@ int model_new(Model *m, const Config *cfg, bool training, Err *e) {
                    .H = cfg->n_heads,
                    .qk_norm = cfg->qk_norm,
                    .bf16 = strcmp(cfg->precision, "bf16") == 0};
-  w->slots = pack_slots(&w->dims, L, training);
+  w->packed = packing_pays(&w->dims, L, training ? (B + w->group - 1) / w->group : INT_MAX, training);
   w->acts = mem_new(sizeof(Acts) * (size_t)L, "model", e);
   w->blocks = mem_new(sizeof(Block) * (size_t)L, "model", e);
   w->dblocks = mem_new(sizeof(Block) * (size_t)L, "model", e);
-  w->slot = mem_new(sizeof(float *) * (size_t)w->slots, "model", e);
-  w->slot_of = mem_new(sizeof(int) * (size_t)w->slots, "model", e);
+  w->pack = mem_new(sizeof(float *) * 2 * (size_t)L, "model", e);
+  w->pack_fresh = mem_new(sizeof(bool) * 2 * (size_t)L, "model", e);
   w->loss = mem_new(sizeof(double) * (size_t)w->group, "model", e);
-  if (!w->acts || !w->blocks || !w->dblocks || !w->slot || !w->slot_of || !w->loss) goto no_memory;
+  if (!w->acts || !w->blocks || !w->dblocks || !w->pack || !w->pack_fresh || !w->loss) goto no_memory;
 
   const size_t copies = training ? 4 : 1, chunks = model_chunks(m),
                floats = m->n_params * copies + work_layout(m, w, NULL);
@@ -232,6 +238,8 @@ int model_new(Model *m, const Config *cfg, bool training, Err *e) {
     w->blocks[l] = block_views(m, m->params, l);
     if (training) w->dblocks[l] = block_views(m, m->grads, l);
   }
+  w->head = head_view(m, m->params);
+  w->head_t = tr(w->head);
   rotary_tables(m, w);
   for (int i = 0; i < m->n_tensors; i++) {
     const Tensor *t = &m->tensors[i];
@@ -250,8 +258,8 @@ void model_free(Model *m) {
     free(m->work->acts);
     free(m->work->blocks);
     free(m->work->dblocks);
-    free(m->work->slot);
-    free(m->work->slot_of);
+    free(m->work->pack);
+    free(m->work->pack_fresh);
     free(m->work->loss);
   }
   free(m->work);
@@ -327,27 +335,21 @@ static void block_backward(const Model *m, int l, int s, const Block *dw, float 
 
 // ---- All threads: called by every thread of a parallel region --------------------------------------------
 
-// Packs block l's weights, or their transposes, unless a slot still has them from an earlier group of this step.
+// Packs block l's weights, or their transposes, for the step's first group.
 static void team_pack_block(const Model *m, int l, int transposed) {
   Work *w = m->work;
-  const int id = l + transposed * m->cfg.n_layers, slot = id % w->slots;
+  const int id = l + transposed * m->cfg.n_layers;
   Block *b = &w->blocks[l];
-  if (!transposed && w->slots == 1 && !w->dims.bf16) {  // a product is as fast with them where they are
-    memcpy(b->fw, b->w, sizeof b->fw);
-    return;
-  }
-#pragma omp barrier
-  if (w->slot_of[slot] != id) {
-    float *p[N_MATS + 1] = {w->slot[slot]};
-    for (int i = 0; i < N_MATS; i++)
-      p[i + 1] = p[i] + (transposed ? layers_pack_floats(&w->dims, b->w[i].cols, b->w[i].rows)
-                                    : layers_pack_floats(&w->dims, b->w[i].rows, b->w[i].cols));
+  if (!w->packed || w->pack_fresh[id]) return;
+  float *p[N_MATS + 1] = {w->pack[id]};
+  for (int i = 0; i < N_MATS; i++)
+    p[i + 1] = p[i] + (transposed ? layers_pack_floats(&w->dims, b->w[i].cols, b->w[i].rows)
+                                  : layers_pack_floats(&w->dims, b->w[i].rows, b->w[i].cols));
 #pragma omp for schedule(static, 1)
-    for (int i = 0; i < N_MATS; i++)
-      (transposed ? b->bw : b->fw)[i] = layers_pack(&w->dims, p[i], transposed ? tr(b->w[i]) : b->w[i]);
+  for (int i = 0; i < N_MATS; i++)
+    (transposed ? b->bw : b->fw)[i] = layers_pack(&w->dims, p[i], transposed ? tr(b->w[i]) : b->w[i]);
 #pragma omp single
-    w->slot_of[slot] = id;
-  }
+  w->pack_fresh[id] = true;
 }
 
 // The blocks' forward for the group's n sequences, tokens at T + 1 apart, and, with keep, what the backward needs of it.
@@ -412,11 +414,13 @@ static void team_embed_grads(const Model *m, const uint8_t *tokens, int n, float
 
 // ---- Public ---------------------------------------------------------------------------------------------
 
-// The blocks are packed again when they are next wanted, the head now.
-static void weights_changed(Model *m) {
+// Packed blocks are packed again when they are next wanted, the head, and its transpose for a backward, now.
+static void weights_changed(Model *m, bool backward) {
   Work *w = m->work;
-  for (int i = 0; i < w->slots; i++) w->slot_of[i] = -1;
+  memset(w->pack_fresh, 0, sizeof(bool) * 2 * (size_t)m->cfg.n_layers);
+  if (!w->packed) return;
   w->head = layers_pack(&w->dims, w->head_buf, head_view(m, m->params));
+  if (backward) w->head_t = layers_pack(&w->dims, w->head_t_buf, tr(head_view(m, m->params)));
 }
 
 double model_step(Model *m, const uint8_t *tokens, int B) {
@@ -424,8 +428,7 @@ double model_step(Model *m, const uint8_t *tokens, int B) {
   assert(w->training);
   const int T = w->dims.T, L = m->cfg.n_layers;
   const float dscale = 1.0f / ((float)B * T);
-  weights_changed(m);
-  w->head_t = layers_pack(&w->dims, w->head_t_buf, tr(head_view(m, m->params)));
+  weights_changed(m, true);
   const bool alone = m->threads == 1;
   double total = 0;
 #pragma omp parallel num_threads(m->threads)
@@ -464,7 +467,7 @@ double model_step(Model *m, const uint8_t *tokens, int B) {
 void model_losses(Model *m, const uint8_t *tokens, int B, double *loss) {
   Work *w = m->work;
   const int T = w->dims.T;
-  weights_changed(m);
+  weights_changed(m, false);
 #pragma omp parallel num_threads(m->threads)
   for (int s0 = 0; s0 < B; s0 += w->group) {
     const int n = B - s0 < w->group ? B - s0 : w->group;
@@ -485,7 +488,7 @@ void model_logits(Model *m, const uint8_t *tokens, int n, float *logits) {
   uint8_t row[4096] = {0};  // causal: what follows the last token cannot change its logits
   assert(T <= (int)sizeof row);
   memcpy(row, tokens, (size_t)n);
-  weights_changed(m);
+  weights_changed(m, false);
   team_forward(m, row, 1, 0);
   sequence_logits(m, 0);
   memcpy(logits, rows_at(w->logits, 0, T, VOCAB).p + (size_t)(n - 1) * row_ld(VOCAB), sizeof(float) * VOCAB);
