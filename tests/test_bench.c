@@ -1,18 +1,10 @@
 // test_bench.c: the bench of matrix products refuses figures for a wrong kernel, however little is wrong; the memory that
 // training announces is the memory that it takes. Environment: ISOFLOP, the program.
+#include "bench_gemm.h"
 #include "corpus.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "testing.h"
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <unistd.h>
-#include "bench_gemm.h"
 
 // The run's whole resident size, program and corpus included, at its peak and as announced: within 5 %, of models large
 // enough that the system's own count of pages, which each CPU tells 32 at a time, is not what is tested. The peak that the
@@ -24,16 +16,15 @@ __attribute__((unused)) static void announced_memory_is_taken(void **state) {
       {"d_model=256", "n_layers=2", "n_heads=4", "seq_len=64", "batch_tokens=64", "threads=1", "precision=fp32"},
       {"d_model=192", "n_layers=4", "n_heads=6", "seq_len=64", "batch_tokens=128", "threads=2", "precision=fp32"},
       {"d_model=192", "n_layers=3", "n_heads=6", "seq_len=64", "batch_tokens=256", "threads=1", "precision=bf16"}};
-  char dir[] = "/tmp/test_bench.XXXXXX", corpus[64], set[80], err[64], run[64], line[256] = "";
+  char corpus[128], set[160], line[256] = "";
   const char *program = getenv("ISOFLOP") ? getenv("ISOFLOP") : "build/isoflop";
-  assert_non_null(mkdtemp(dir));
-  snprintf(corpus, sizeof corpus, "%s/c.tok", dir);
+  snprintf(corpus, sizeof corpus, "%s", in("c.tok"));
   snprintf(set, sizeof set, "corpus=%s", corpus);
-  snprintf(err, sizeof err, "%s/err", dir);
+  const char *err = in("err");
   Err e;
   assert_int_equal(synth_build(corpus, 300000, 30000, &e), OK);
-  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-    snprintf(run, sizeof run, "%s/%zu", dir, i);
+  for (int i = 0; i < COUNT(shapes); i++) {
+    const char *run = in("%d", i);
     const char *args[40] = {program, "train", "--out", run, "--set", set, "--set", "eval_tokens=2048"};
     int n = 8;
     for (int k = 0; k < 7; k++) args[n++] = "--set", args[n++] = shapes[i][k];
@@ -57,8 +48,6 @@ __attribute__((unused)) static void announced_memory_is_taken(void **state) {
     const double peak = 1024e-6 * (double)used.ru_maxrss;
     if (!(fabs(peak / announced - 1) < 0.05)) fail_msg("%s: announced %.1f MB, peak %.1f", run, announced, peak);
   }
-  snprintf(line, sizeof line, "rm -r %s", dir);
-  assert_int_equal(system(line), 0);
 }
 
 static void right(Mat c, Mat a, Mat b, int accumulate) { gemm_ref(c, NULL, a, b, accumulate); }
@@ -92,7 +81,7 @@ static void figures_only_for_right_kernels(void **state) {
                                {.name = "dx", .m = 130, .n = 70, .k = 90, .b_t = true},
                                {.name = "dw", .m = 33, .n = 65, .k = 700, .a_t = true, .accumulate = true},
                                {.name = "values", .m = 32, .n = 16, .k = 128, .ldb = 96, .ldc = 64}};
-  for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+  for (int i = 0; i < COUNT(ops); i++) {
     GemmResult got[N_RUNGS];
     double peak = 0;
     assert_true(bench_gemm_product(&ops[i], RUNGS, N_RUNGS, 1, 3, 0, got, &peak));
@@ -115,7 +104,7 @@ static void rungs_of_this_machine_are_right(void **state) {
                         {.name = "dw", .m = 33, .n = 65, .k = 128, .a_t = true, .accumulate = true}};
   GemmRung rungs[GEMM_MAX_RUNGS];
   const int n = bench_gemm_rungs(rungs);
-  for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+  for (int i = 0; i < COUNT(ops); i++)
     for (int threads = 1; threads <= 3; threads += 2) {
       GemmResult got[GEMM_MAX_RUNGS];
       double peak = 0;
@@ -138,5 +127,5 @@ int main(void) {
                                      cmocka_unit_test(figures_only_for_right_kernels),
                                      cmocka_unit_test(rungs_of_this_machine_are_right),
                                      cmocka_unit_test(median_of_odd_and_even)};
-  return kernels_init(NULL) || cmocka_run_group_tests(tests, NULL, NULL);
+  return kernels_init(NULL) || cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

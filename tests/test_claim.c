@@ -1,21 +1,16 @@
 // test_claim.c: claims, with every answer that the system may give: it is asked through the functions below, which
 // stand in the way of libc's and refuse or lie when a test says so.
 #include "claim.h"
+#include "testing.h"
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-#include <cmocka.h>
 
 // ---- The system ------------------------------------------------------------------------------------------
 
@@ -42,15 +37,13 @@ int gethostname(char *name, size_t n) {
   snprintf(name, n, "%s", host_name);
   return 0;
 }
-ssize_t getrandom(void *buf, size_t n, unsigned flags) {
-  return refuses("getrandom") ? -1 : REAL(getrandom)(buf, n, flags);
-}
-ssize_t readlink(const char *path, char *buf, size_t n) {
-  return refuses("readlink") ? -1 : REAL(readlink)(path, buf, n);
-}
-int fstat(int fd, struct stat *st) { return refuses("fstat") ? -1 : REAL(fstat)(fd, st); }
-int fsync(int fd) { return refuses("fsync") ? -1 : REAL(fsync)(fd); }
-int rename(const char *from, const char *to) { return refuses("rename") ? -1 : REAL(rename)(from, to); }
+#define STAND_IN(type, name, parameters, ...) \
+  type name parameters { return refuses(#name) ? -1 : REAL(name)(__VA_ARGS__); }
+STAND_IN(ssize_t, getrandom, (void *buf, size_t n, unsigned flags), buf, n, flags)
+STAND_IN(ssize_t, readlink, (const char *path, char *buf, size_t n), path, buf, n)
+STAND_IN(int, fstat, (int fd, struct stat *st), fd, st)
+STAND_IN(int, fsync, (int fd), fd)
+STAND_IN(int, rename, (const char *from, const char *to), from, to)
 int close(int fd) {
   const int r = REAL(close)(fd);
   return refuses("close") ? -1 : r;
@@ -76,94 +69,67 @@ static void refuse(const char *call, int why) { refused = call, refusal = why; }
 
 // ---- Folders and claims ------------------------------------------------------------------------------------
 
-static char folder[] = "/tmp/test_claim.XXXXXX", cell[64];
+static char cell[128];
 static Owner us, them;
+// Of each test, in which they begin empty.
+static Claim a, b;
+static Watch w;
+static Err e;
 
 static int begin(void **state) {
-  (void)state;
-  strcpy(strchr(folder, '.'), ".XXXXXX");
-  if (!mkdtemp(folder)) return -1;
-  snprintf(cell, sizeof cell, "%s/cell", folder);
+  if (folder_make(state)) return -1;
+  snprintf(cell, sizeof cell, "%s", in("cell"));
   claim_owner(&us, 0.01);
   claim_owner(&them, 0.01);
-  return 0;
+  a = b = (Claim){0}, w = (Watch){0}, e = (Err){0};
+  return mkdir(cell, 0777);
 }
 
 static int end(void **state) {
-  (void)state;
   refused = "", spared = 0, lie_path = host_name = NULL;
-  char command[100];
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command);
+  return folder_remove(state);
 }
-
-static const char *in_cell(const char *format, ...) {
-  static char path[4][2048];
-  static int turn;
-  char *at = path[turn++ % 4];
-  va_list args;
-  va_start(args, format);
-  const int n = snprintf(at, 1024, "%s/", cell);
-  vsnprintf(at + n, 1024, format, args);
-  va_end(args);
-  return at;
-}
-
-static void put(const char *path, const char *text) {
-  FILE *f = fopen(path, "w");
-  assert_non_null(f);
-  fputs(text, f);
-  fclose(f);
-}
-
-static bool there(const char *path) { return access(path, F_OK) == 0; }
 
 // Takes the cell; whether it is ours.
 static bool take(Claim *c, const Owner *owner, Watch *seen) {
-  Err e = {0};
   if (claim_take(c, owner, cell, seen, &e)) fail_msg("%s", e.msg);
   return c->generation > 0;
 }
+static bool ours(void) { return take(&a, &us, &w); }
+#define assert_no_claim(words) assert_refused(claim_take(&a, &us, cell, &w, &e), &e, E_IO, words)
 
 // As if another machine had claimed the cell: a folder with work in it, a claim of this text, and no process.
 static void ghost(long generation, const char *text) {
-  mkdir(cell, 0777);
-  mkdir(in_cell("ghost-%ld", generation), 0777);
-  put(in_cell("ghost-%ld/claim", generation), text);
-  assert_int_equal(link(in_cell("ghost-%ld/claim", generation), in_cell("claim.%ld", generation)), 0);
+  mkdir(in("cell/ghost-%ld", generation), 0777);
+  write_text(in("cell/ghost-%ld/claim", generation), text);
+  assert_int_equal(link(in("cell/ghost-%ld/claim", generation), in("cell/claim.%ld", generation)), 0);
 }
 static const char AWAY[] = "beat 0.01 machine elsewhere pid 1 start 1\n";
 
-// How often it is tried until the claim of the silent other is taken over.
-static int tries(Claim *c, Watch *seen) {
-  int n = 1;
-  for (; !take(c, &us, seen); n++) usleep(20000);
-  return n;
-}
-
-static void assert_refused(Err *e, int code, const char *word) {
-  assert_int_equal(e->code, code);
-  if (!strstr(e->msg, word)) fail_msg("%s: no word of %s", e->msg, word);
+// Takes over the claim of the silent other: not at once, but after a while.
+static void take_in_the_end(Claim *c) {
+  assert_false(take(c, &us, &w));
+  while (!take(c, &us, &w)) usleep(20000);
 }
 
 // ---- Taking and giving up --------------------------------------------------------------------------------
 
 static void names_differ(void **state) {
   (void)state;
-  Owner a, b;
+  Owner one, other;
   host_name = "my.machine/1";
-  claim_owner(&a, 1), claim_owner(&b, 1);
-  assert_string_not_equal(a.name, b.name);
-  assert_int_equal(strncmp(a.name, "my-machine-1-", 13), 0);
+  claim_owner(&one, 1), claim_owner(&other, 1);
+  assert_string_not_equal(one.name, other.name);
+  assert_int_equal(strncmp(one.name, "my-machine-1-", 13), 0);
   refuse("getrandom", EAGAIN);
-  claim_owner(&a, 1);
-  assert_int_equal(strncmp(a.name, "my-machine-1-", 13), 0);
+  claim_owner(&one, 1);
+  assert_int_equal(strncmp(one.name, "my-machine-1-", 13), 0);
 }
 
 static void one_of_two_gets_a_cell(void **state) {
   (void)state;
-  Claim a, b;
   Watch wa = {0}, wb = {0};
+  rmdir(cell);  // as before anyone has come
   assert_true(take(&a, &us, &wa));
   assert_true(claim_held(&a) && claim_beat(&a));
   assert_false(take(&b, &them, &wb));
@@ -183,109 +149,93 @@ static void one_of_two_gets_a_cell(void **state) {
 
 static void given_up_the_work_goes_to_the_next(void **state) {
   (void)state;
-  Claim a, b;
-  Watch w = {0};
-  assert_true(take(&a, &us, &w));
-  put(in_cell("%s/checkpoint.bin", us.name), "work");
-  put(in_cell("%s/other", us.name), "");
+  assert_true(ours());
+  write_text(in("cell/%s/checkpoint.bin", us.name), "work");
+  write_text(in("cell/%s/other", us.name), "");
   claim_release(&a, false);
   assert_true(take(&b, &them, &w));
-  assert_true(there(in_cell("%s/checkpoint.bin", them.name)));
-  assert_false(there(in_cell("%s/other", them.name)) || there(in_cell("%s", us.name)));
+  assert_true(file_exists(in("cell/%s/checkpoint.bin", them.name)));
+  assert_false(file_exists(in("cell/%s/other", them.name)) || file_exists(in("cell/%s", us.name)));
 }
 
 static void an_answer_that_was_lost_is_not_a_claim_that_was_lost(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
   refuse("link: done, the answer lost", 0);
-  assert_true(take(&a, &us, &w));
+  assert_true(ours());
 }
 
 // Whoever takes a cell removes the folders of all others: also of one who is about to try. It was an error.
 static void a_folder_that_the_quicker_removed_is_no_error(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  refuse("mkdir: removed at once", 0);
-  assert_false(take(&a, &us, &w));
-  refuse("link: removed at once", 0);
-  assert_false(take(&a, &us, &w));
-  assert_false(there(in_cell("claim.1")));
+  const char *removed[] = {"mkdir: removed at once", "link: removed at once"};
+  for (int i = 0; i < 2; i++) {
+    refuse(removed[i], 0);
+    assert_false(ours());
+  }
+  assert_false(file_exists(in("cell/claim.1")));
   refuse("", 0);
-  assert_true(take(&a, &us, &w));
+  assert_true(ours());
 }
 
 static void another_may_be_quicker(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  refuse("link", EEXIST);
-  assert_false(take(&a, &us, &w));
-  refuse("link", ENOENT);
-  assert_false(take(&a, &us, &w));
-  assert_false(there(in_cell("%s", us.name)));
+  const int whys[] = {EEXIST, ENOENT};
+  for (int i = 0; i < 2; i++) {
+    refuse("link", whys[i]);
+    assert_false(ours());
+  }
+  assert_false(file_exists(in("cell/%s", us.name)));
 }
 
 static void no_claim_without_hard_links(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  Err e = {0};
-  refuse("link", EPERM);
-  assert_int_equal(claim_take(&a, &us, cell, &w, &e), E_IO);
-  assert_refused(&e, E_IO, "cannot make a hard link");
-  refuse("link: not counted", 0);
-  assert_int_equal(claim_take(&a, &us, cell, &w, &e), E_IO);
-  assert_refused(&e, E_IO, "does not count hard links");
-  refuse("fstat", EIO);
-  assert_int_equal(claim_take(&a, &us, cell, &w, &e), E_IO);
-  assert_false(a.generation || there(in_cell("claim.1")) || there(in_cell("%s", us.name)));
+  const struct { const char *call; int why; const char *words; } lacks[] = {
+      {"link", EPERM, "cannot make a hard link"}, {"link: not counted", 0, "does not count hard links"},
+      {"fstat", EIO, ""}};
+  for (int i = 0; i < COUNT(lacks); i++) {
+    refuse(lacks[i].call, lacks[i].why);
+    assert_no_claim(lacks[i].words);
+  }
+  assert_false(a.generation || file_exists(in("cell/claim.1")) || file_exists(in("cell/%s", us.name)));
 }
 
 static void no_claim_where_nothing_can_be_written(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  Err e = {0};
-  put(cell, "a file");
-  assert_int_equal(claim_take(&a, &us, cell, &w, &e), E_IO);
-  assert_refused(&e, E_IO, "cell");
+  rmdir(cell), write_text(cell, "a file");
+  assert_no_claim("cell");
   unlink(cell), mkdir(cell, 0777);
-  put(in_cell("%s", us.name), "a file where our folder must go");
-  assert_int_equal(claim_take(&a, &us, cell, &w, &e), E_IO);
-  unlink(in_cell("%s", us.name));
-  mkdir(in_cell("%s", us.name), 0777), mkdir(in_cell("%s/claim", us.name), 0777);
-  assert_int_equal(claim_take(&a, &us, cell, &w, &e), E_IO);
-  assert_refused(&e, E_IO, "claim: cannot write");
-  rmdir(in_cell("%s/claim", us.name));
+  write_text(in("cell/%s", us.name), "a file where our folder must go");
+  assert_no_claim("");
+  unlink(in("cell/%s", us.name));
+  mkdir(in("cell/%s", us.name), 0777), mkdir(in("cell/%s/claim", us.name), 0777);
+  assert_no_claim("claim: cannot write");
+  rmdir(in("cell/%s/claim", us.name));
   refuse("close", EDQUOT);
-  assert_int_equal(claim_take(&a, &us, cell, &w, &e), E_IO);
+  assert_no_claim("");
   refuse("", 0);
   const struct rlimit none = {0, RLIM_INFINITY}, any = {RLIM_INFINITY, RLIM_INFINITY};
   signal(SIGXFSZ, SIG_IGN);
   setrlimit(RLIMIT_FSIZE, &none);
-  assert_int_equal(claim_take(&a, &us, cell, &w, &e), E_IO);
+  const int code = claim_take(&a, &us, cell, &w, &e);
   setrlimit(RLIMIT_FSIZE, &any);
-  assert_true(take(&a, &us, &w));
+  assert_refused(code, &e, E_IO, "");
+  assert_true(ours());
 }
 
 // ---- The dead and the silent -----------------------------------------------------------------------------
 
 static void the_dead_of_this_machine_are_replaced_at_once(void **state) {
   (void)state;
-  Claim a, b;
-  Watch w = {0};
   const pid_t pid = fork();
   if (pid == 0) _exit(take(&a, &them, &w) ? 0 : 1);
   siginfo_t info;
   waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);  // dead, but not buried: it still has a number and a start
   assert_int_equal(info.si_status, 0);
-  put(in_cell("%s/checkpoint.bin", them.name), "work");
+  write_text(in("cell/%s/checkpoint.bin", them.name), "work");
   assert_true(take(&b, &us, &w));
   assert_int_equal(b.generation, 2);
-  assert_true(there(in_cell("%s/checkpoint.bin", us.name)));
-  assert_false(there(in_cell("%s", them.name)) || there(in_cell("claim.1")));
+  assert_true(file_exists(in("cell/%s/checkpoint.bin", us.name)));
+  assert_false(file_exists(in("cell/%s", them.name)) || file_exists(in("cell/claim.1")));
   waitpid(pid, NULL, 0);
 }
 
@@ -294,17 +244,14 @@ static void what_proc_says_of_a_process_may_be_anything(void **state) {
   const char *texts[] = {NULL, "", "1 (a) b) X 1", "1 (a", "1 (a) R 0",
                          "1 (a) X 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 77 1",
                          "1 (a) R 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 78 1"};
-  char own[64], text[200];
-  Claim a, b;
-  Watch w = {0};
+  char own[64];
   assert_true(take(&a, &them, &w));  // of this machine and this very process
   assert_false(take(&b, &us, &w));
   snprintf(own, sizeof own, "/proc/%ld/stat", (long)getpid());
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {  // which is then no more, or another by the same number
+  for (int i = 0; i < COUNT(texts); i++) {  // which is then no more, or another by the same number
     lie_path = own, lie_text = texts[i];
     if (!take(&b, i % 2 ? &us : &them, &w)) fail_msg("'%s' is taken for the living", texts[i]);
     lie_path = NULL;
-    snprintf(text, sizeof text, "by %s", texts[i]);
     claim_release(&b, true);
     assert_true(take(&a, i % 2 ? &them : &us, &w));
   }
@@ -314,15 +261,13 @@ static void where_a_machine_has_no_name_only_silence_counts(void **state) {
   (void)state;
   const char *boot = "/proc/sys/kernel/random/boot_id", *texts[] = {NULL, " ", "a-boot"};
   for (int i = 0; i < 3; i++) {
-    Claim a, b;
-    Watch w = {0};
     lie_path = boot, lie_text = texts[i];
     if (i == 2) refuse("readlink", EACCES);
     const pid_t pid = fork();
     if (pid == 0) _exit(take(&a, &them, &w) ? 0 : 1);
     waitpid(pid, NULL, 0);
     w = (Watch){0};
-    assert_true(tries(&b, &w) > 1);
+    take_in_the_end(&b);
     claim_release(&b, true);
     lie_path = NULL, refuse("", 0);
   }
@@ -332,10 +277,9 @@ static void the_silent_are_replaced_after_a_while(void **state) {
   (void)state;
   const char *texts[] = {AWAY, "", "beat 0.01 machine elsewhere", "nonsense"};
   for (int i = 0; i < 4; i++) {
-    Claim a;
-    Watch w = {0};
+    w = (Watch){0};
     ghost(1, texts[i]);
-    assert_true(tries(&a, &w) > 1);
+    take_in_the_end(&a);
     assert_int_equal(a.generation, 2);
     claim_release(&a, true);
   }
@@ -343,16 +287,12 @@ static void the_silent_are_replaced_after_a_while(void **state) {
 
 static void who_beats_slowly_may_be_silent_for_long(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
   ghost(1, "beat 1000 machine elsewhere pid 1 start 1\n");
-  for (int i = 0; i < 5; i++, usleep(40000)) assert_false(take(&a, &us, &w));
+  for (int i = 0; i < 5; i++, usleep(40000)) assert_false(ours());
 }
 
 static void signs_of_life_come_when_they_are_due(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
   struct stat st;
   Owner slow = us;
   slow.beat = 1000;
@@ -370,84 +310,64 @@ static void signs_of_life_come_when_they_are_due(void **state) {
 // Every field that could tell one state of a claim from another.
 static void a_sign_of_life_is_any_change(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
   ghost(3, AWAY);
   const struct timespec times[][2] = {{{1, 0}, {100, 0}}, {{1, 0}, {100, 7}}, {{1, 0}, {50, 7}}};
-  for (int i = 0; i < 3; i++) {
-    utimensat(AT_FDCWD, in_cell("claim.3"), times[i], 0);
-    assert_false(take(&a, &us, &w));
+  for (int change = 0; change < 5; change++) {
+    if (change == 3) {  // another file of the same times
+      write_text(in("cell/new"), AWAY);
+      utimensat(AT_FDCWD, in("cell/new"), times[2], 0);
+      rename(in("cell/new"), in("cell/claim.3"));
+    } else if (change == 4) rename(in("cell/claim.3"), in("cell/claim.4"));
+    else utimensat(AT_FDCWD, in("cell/claim.3"), times[change], 0);
+    assert_false(ours());
     usleep(100000);  // over the time; but then something changes
   }
-  put(in_cell("new"), AWAY);
-  utimensat(AT_FDCWD, in_cell("new"), times[2], 0);
-  rename(in_cell("new"), in_cell("claim.3"));  // another file of the same times
-  assert_false(take(&a, &us, &w));
-  usleep(100000);
-  rename(in_cell("claim.3"), in_cell("claim.4"));
-  assert_false(take(&a, &us, &w));
-  usleep(100000);
-  assert_true(take(&a, &us, &w));
+  assert_true(ours());
   assert_int_equal(a.generation, 5);
 }
 
 static void a_claim_that_nobody_can_read_ages_too(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  mkdir(cell, 0777);
-  assert_int_equal(symlink("claim.1", in_cell("claim.1")), 0);
-  assert_true(tries(&a, &w) > 1);
+  assert_int_equal(symlink("claim.1", in("cell/claim.1")), 0);
+  take_in_the_end(&a);
 }
 
 static void a_claim_that_has_just_gone_is_nobodys_yet(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  mkdir(cell, 0777);
-  assert_int_equal(symlink("nowhere", in_cell("claim.1")), 0);  // there in the folder, but not when it is opened
-  assert_false(take(&a, &us, &w));
+  assert_int_equal(symlink("nowhere", in("cell/claim.1")), 0);  // there in the folder, but not when it is opened
+  assert_false(ours());
   usleep(100000);
-  assert_false(take(&a, &us, &w));
+  assert_false(ours());
 }
 
 // It was taken for one without claims: a claim.1 beside a later one was then believed to hold.
 static void no_claim_in_a_folder_that_cannot_be_read(void **state) {
   (void)state;
-  Claim a, b;
-  Watch w = {0};
-  Err e = {0};
   ghost(3, AWAY);
   refuse("opendir", EMFILE);
-  assert_int_equal(claim_take(&a, &us, cell, &w, &e), E_IO);
-  assert_refused(&e, E_IO, "cannot read");
+  assert_no_claim("cannot read");
   refuse("", 0);
-  assert_true(tries(&b, &w) > 1);
+  take_in_the_end(&b);
   refuse("opendir", EMFILE);
   assert_false(claim_held(&b));
   spared = 1;  // the one before others' folders are looked for
   claim_release(&b, true);
-  assert_false(there(in_cell("claim.4")));
+  assert_false(file_exists(in("cell/claim.4")));
 }
 
 // Whoever was the owner two takings ago: also while the links between have been removed and its own not yet.
 static void any_later_claim_ends_an_older_one(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  assert_true(take(&a, &us, &w));
-  put(in_cell("claim.3"), AWAY);
+  assert_true(ours());
+  write_text(in("cell/claim.3"), AWAY);
   assert_false(claim_held(&a));
 }
 
 static void only_claims_count_as_claims(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  mkdir(cell, 0777);
   const char *names[] = {"claim", "claim.", "claim.x", "claim.1x", "claim.0", "claim.-3", "claims"};
-  for (int i = 0; i < 7; i++) put(in_cell("%s", names[i]), AWAY);
-  assert_true(take(&a, &us, &w));
+  for (int i = 0; i < 7; i++) write_text(in("cell/%s", names[i]), AWAY);
+  assert_true(ours());
   assert_int_equal(a.generation, 1);
 }
 
@@ -455,124 +375,105 @@ static void only_claims_count_as_claims(void **state) {
 
 static void an_owner_that_overslept_learns_it(void **state) {
   (void)state;
-  Claim a, b;
-  Watch w = {0};
   assert_true(take(&a, &them, &w));
-  put(in_cell("claim.2"), "");  // its successor's, before it has removed what is older
+  write_text(in("cell/claim.2"), "");  // its successor's, before it has removed what is older
   assert_false(claim_held(&a));
-  unlink(in_cell("claim.2"));
+  unlink(in("cell/claim.2"));
   assert_true(claim_held(&a));
-  unlink(in_cell("claim.1"));  // and after
+  unlink(in("cell/claim.1"));  // and after
   assert_false(claim_held(&a));
-  put(in_cell("claim.1"), AWAY);  // of a third, when that one had given it up
+  write_text(in("cell/claim.1"), AWAY);  // of a third, when that one had given it up
   assert_false(claim_held(&a));
-  unlink(in_cell("claim.1"));
+  unlink(in("cell/claim.1"));
   usleep(20000);
   assert_false(claim_beat(&a));
   assert_true(take(&b, &us, &w));
   usleep(20000);
   assert_false(claim_beat(&a));  // the file itself is gone with the folder
-  claim_release(&a, true);
-  assert_true(claim_held(&b));
-  claim_release(&a, false);
-  assert_true(claim_held(&b));
-  assert_true(there(in_cell("%s/claim", us.name)));
+  for (int done = 1; done >= 0; done--) {
+    claim_release(&a, done);
+    assert_true(claim_held(&b));
+  }
+  assert_true(file_exists(in("cell/%s/claim", us.name)));
 }
 
 static void who_has_lost_its_claim_removes_no_other(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  assert_true(take(&a, &us, &w));
-  mkdir(in_cell("someone"), 0777);
-  unlink(in_cell("claim.1"));
+  assert_true(ours());
+  mkdir(in("cell/someone"), 0777);
+  unlink(in("cell/claim.1"));
   claim_release(&a, true);
-  assert_true(there(in_cell("someone")));
-  assert_true(take(&a, &us, &w));
-  assert_false(there(in_cell("someone")));
-  mkdir(in_cell("someone"), 0777);
+  assert_true(file_exists(in("cell/someone")));
+  assert_true(ours());
+  assert_false(file_exists(in("cell/someone")));
+  mkdir(in("cell/someone"), 0777);
   claim_release(&a, true);
-  assert_false(there(in_cell("someone")));
+  assert_false(file_exists(in("cell/someone")));
 }
 
 // ---- The work of others ------------------------------------------------------------------------------------
 
 static void the_newest_work_goes_on(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  const struct timespec old[2] = {{100, 0}, {100, 0}}, older[2] = {{50, 5}, {50, 5}};
-  mkdir(cell, 0777);
-  mkdir(in_cell("empty"), 0777), mkdir(in_cell(".hidden"), 0777), mkdir(in_cell("few"), 0777);
-  mkdir(in_cell("old"), 0777), mkdir(in_cell("older"), 0777), mkdir(in_cell("oldest"), 0777);
-  assert_int_equal(symlink("nowhere", in_cell("dangling")), 0);
-  put(in_cell("few/model.bin"), "newest, but no work to go on with"), put(in_cell("few/curve.tsv"), "");
-  put(in_cell("old/checkpoint.bin"), "old"), put(in_cell("old/checkpoint.bin.old"), "old");
-  put(in_cell("older/checkpoint.bin"), "older"), put(in_cell("oldest/run.ini"), "oldest");
-  put(in_cell("checkpoint.bin"), "by hand"), put(in_cell("checkpoint.bin.old"), "by hand");
-  utimensat(AT_FDCWD, in_cell("old/checkpoint.bin"), old, 0);
-  utimensat(AT_FDCWD, in_cell("old/checkpoint.bin.old"), older, 0);
-  utimensat(AT_FDCWD, in_cell("older/checkpoint.bin"), older, 0);
-  utimensat(AT_FDCWD, in_cell("oldest/run.ini"), older, 0);
-  assert_true(take(&a, &us, &w));
-  char text[16] = "";
-  FILE *f = fopen(in_cell("%s/checkpoint.bin", us.name), "r");
-  assert_non_null(f);
-  assert_non_null(fgets(text, sizeof text, f));
-  fclose(f);
+  const struct timespec now = {0, UTIME_NOW}, old = {100, 0}, older = {50, 5};
+  const char *folders[] = {"empty", ".hidden", "few", "old", "older", "oldest"};
+  const struct { const char *file, *text; struct timespec changed; } work[] = {
+      {"few/model.bin", "newest, but no work to go on with", now}, {"few/curve.tsv", "", now},
+      {"old/checkpoint.bin", "old", old}, {"old/checkpoint.bin.old", "old", older},
+      {"older/checkpoint.bin", "older", older}, {"oldest/run.ini", "oldest", older},
+      {"checkpoint.bin", "by hand", now}, {"checkpoint.bin.old", "by hand", now}};
+  for (int i = 0; i < COUNT(folders); i++) mkdir(in("cell/%s", folders[i]), 0777);
+  assert_int_equal(symlink("nowhere", in("cell/dangling")), 0);
+  for (int i = 0; i < COUNT(work); i++) {
+    const char *path = in("cell/%s", work[i].file);
+    write_text(path, work[i].text);
+    utimensat(AT_FDCWD, path, (struct timespec[]){work[i].changed, work[i].changed}, 0);
+  }
+  assert_true(ours());
+  char *text = slurp(in("cell/%s/checkpoint.bin", us.name));
   assert_string_equal(text, "old");
-  assert_false(there(in_cell("old")) || there(in_cell("few")) || there(in_cell("empty")) || there(in_cell("oldest")));
-  assert_false(there(in_cell("checkpoint.bin")) || there(in_cell("%s/run.ini", us.name)));
-  assert_true(there(in_cell(".hidden")));
+  free(text);
+  const char *gone[] = {"old", "few", "empty", "oldest", "checkpoint.bin"};
+  for (int i = 0; i < COUNT(gone); i++) assert_false(file_exists(in("cell/%s", gone[i])));
+  assert_false(file_exists(in("cell/%s/run.ini", us.name)));
+  assert_true(file_exists(in("cell/.hidden")));
 }
 
 static void who_loses_its_claim_while_taking_over_removes_nothing(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  mkdir(cell, 0777), mkdir(in_cell("someone"), 0777);
-  put(in_cell("someone/checkpoint.bin"), "work");
-  snprintf(lost_claim, sizeof lost_claim, "%s", in_cell("claim.1"));
+  mkdir(in("cell/someone"), 0777);
+  write_text(in("cell/someone/checkpoint.bin"), "work");
+  snprintf(lost_claim, sizeof lost_claim, "%s", in("cell/claim.1"));
   refuse("link: the claim lost on the way", 0);
-  assert_true(take(&a, &us, &w));
+  assert_true(ours());
   assert_false(claim_held(&a));
-  assert_true(there(in_cell("someone/checkpoint.bin")));
+  assert_true(file_exists(in("cell/someone/checkpoint.bin")));
 }
 
 static void a_run_begun_by_hand_goes_on(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  mkdir(cell, 0777);
-  put(in_cell("checkpoint.bin"), "by hand");
-  assert_true(take(&a, &us, &w));
-  assert_true(there(in_cell("%s/checkpoint.bin", us.name)));
-  assert_false(there(in_cell("checkpoint.bin")));
+  write_text(in("cell/checkpoint.bin"), "by hand");
+  assert_true(ours());
+  assert_true(file_exists(in("cell/%s/checkpoint.bin", us.name)));
+  assert_false(file_exists(in("cell/checkpoint.bin")));
 }
 
 // ---- Publishing ------------------------------------------------------------------------------------------
 
 static void published_or_said_why_not(void **state) {
   (void)state;
-  Claim a;
-  Watch w = {0};
-  Err e = {0};
-  assert_true(take(&a, &us, &w));
+  assert_true(ours());
   assert_int_equal(claim_publish(&a, "model.bin", &e), OK);  // there is none: nothing to do
-  put(in_cell("%s/model.bin", us.name), "model");
+  write_text(in("cell/%s/model.bin", us.name), "model");
   refuse("rename", ENOSPC);
-  assert_int_equal(claim_publish(&a, "model.bin", &e), E_IO);
-  assert_refused(&e, E_IO, "model.bin: cannot write");
+  assert_refused(claim_publish(&a, "model.bin", &e), &e, E_IO, "model.bin: cannot write");
   refuse("fsync", EINVAL);  // a file system that knows no syncing of folders
   assert_int_equal(claim_publish(&a, "model.bin", &e), OK);
-  assert_true(there(in_cell("model.bin")));
+  assert_true(file_exists(in("cell/model.bin")));
   refuse("fsync", EIO);
-  assert_int_equal(claim_publish(&a, "model.bin", &e), E_IO);
-  assert_refused(&e, E_IO, "cannot sync");
+  assert_refused(claim_publish(&a, "model.bin", &e), &e, E_IO, "cannot sync");
   refuse("", 0);
-  char command[200];
-  snprintf(command, sizeof command, "rm -r %s", cell);
-  assert_int_equal(system(command), 0);
+  assert_int_equal(folder_remove(NULL), 0);
   assert_int_equal(claim_publish(&a, "model.bin", &e), E_IO);
   claim_release(&a, true);  // of nothing
 }

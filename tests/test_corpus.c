@@ -1,37 +1,13 @@
 // test_corpus.c: token files survive the trip and refuse every damage; text becomes documents that depend on nothing
 // but their bytes; bad sources are one clear line and E_CORPUS.
 #include "corpus.h"
+#include "testing.h"
 #include <dirent.h>
 #include <fcntl.h>
-#include <math.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
-#include <cmocka.h>
-
-static char dir[] = "/tmp/isoflop-corpus-XXXXXX";
-static char path_buffer[4][1024];
-
-// A path in the test's folder; four may be in use at once.
-static const char *in(const char *name) {
-  static int turn;
-  char *p = path_buffer[turn++ % 4];
-  snprintf(p, sizeof path_buffer[0], "%s/%s", dir, name);
-  return p;
-}
-
-static void write_file(const char *path, const void *p, size_t n) {
-  FILE *f = fopen(path, "wb");
-  assert_non_null(f);
-  assert_int_equal(fwrite(p, 1, n, f), n);
-  assert_int_equal(fclose(f), 0);
-}
 
 // n bytes of paragraphs that occur nowhere else (for another seed: nowhere in common).
 static char *make_text(uint64_t seed, size_t n) {
@@ -46,17 +22,10 @@ static char *make_text(uint64_t seed, size_t n) {
   return s;
 }
 
-static void write_text(const char *name, uint64_t seed, size_t n) {
+static void write_some(const char *path, uint64_t seed, size_t n) {
   char *s = make_text(seed, n);
-  write_file(in(name), s, n);
+  write_file(path, s, n);
   free(s);
-}
-
-// The message is one line and names the file.
-static void assert_clear(const Err *e, int code, const char *says) {
-  assert_int_equal(e->code, code);
-  assert_null(strchr(e->msg, '\n'));
-  if (!strstr(e->msg, says)) fail_msg("'%s' does not say '%s'", e->msg, says);
 }
 
 static uint64_t hash_of(const char *token_file) {
@@ -113,25 +82,22 @@ static void every_damaged_byte_is_seen(void **state) {
       good[i] ^= (char)(1 << bit);
       write_file(in("bad.tok"), good, n);
       good[i] ^= (char)(1 << bit);
-      assert_int_equal(corpus_open(&c, in("bad.tok"), &e), E_CORPUS);
-      assert_clear(&e, E_CORPUS, "bad.tok: ");
+      assert_refused(corpus_open(&c, in("bad.tok"), &e), &e, E_CORPUS, "bad.tok: ");
       assert_null(c.map);
     }
   for (size_t k = 0; k < n; k++) {  // every truncation
     write_file(in("bad.tok"), good, k);
-    assert_int_equal(corpus_open(&c, in("bad.tok"), &e), E_CORPUS);
+    assert_refused(corpus_open(&c, in("bad.tok"), &e), &e, E_CORPUS, "bad.tok: ");
   }
-  assert_clear(&e, E_CORPUS, "cut short or appended to");
+  assert_non_null(strstr(e.msg, "cut short or appended to"));
   char *longer = calloc(1, n + 1);
   memcpy(longer, good, n);
   write_file(in("bad.tok"), longer, n + 1);
-  assert_int_equal(corpus_open(&c, in("bad.tok"), &e), E_CORPUS);
-  assert_clear(&e, E_CORPUS, "cut short or appended to");
+  assert_refused(corpus_open(&c, in("bad.tok"), &e), &e, E_CORPUS, "cut short or appended to");
   free(longer);
   free(good);
-  assert_int_equal(corpus_open(&c, in("none.tok"), &e), E_CORPUS);
-  assert_clear(&e, E_CORPUS, "none.tok: cannot read: No such file");
-  assert_int_equal(corpus_open(&c, dir, &e), E_CORPUS);
+  assert_refused(corpus_open(&c, in("none.tok"), &e), &e, E_CORPUS, "none.tok: cannot read: No such file");
+  assert_int_equal(corpus_open(&c, folder, &e), E_CORPUS);
 }
 
 static void full_disk_leaves_the_old_file(void **state) {
@@ -148,14 +114,12 @@ static void full_disk_leaves_the_old_file(void **state) {
   setrlimit(RLIMIT_FSIZE, &small);
   int r = corpus_write(in("keep.tok"), "x", big, sizeof big, VAL, sizeof VAL, NAN, NAN, &e);
   setrlimit(RLIMIT_FSIZE, &was);
-  assert_int_equal(r, E_IO);
-  assert_clear(&e, E_IO, "keep.tok: cannot write");
+  assert_refused(r, &e, E_IO, "keep.tok: cannot write");
   assert_true(hash_of(in("keep.tok")) == before);
-  DIR *d = opendir(dir);
+  DIR *d = opendir(folder);
   for (struct dirent *f; (f = readdir(d));) assert_null(strstr(f->d_name, ".tmp"));
   closedir(d);
-  assert_int_equal(corpus_write(in("no/such/folder.tok"), "x", TRAIN, 1, VAL, 1, NAN, NAN, &e), E_IO);
-  assert_clear(&e, E_IO, "folder.tok");
+  assert_refused(corpus_write(in("no/such/folder.tok"), "x", TRAIN, 1, VAL, 1, NAN, NAN, &e), &e, E_IO, "folder.tok");
 }
 
 // ---- Text ---------------------------------------------------------------------------------------------
@@ -200,12 +164,12 @@ static void order_and_names_do_not_matter(void **state) {
   assert_int_equal(mkdir(in("f1"), 0777) | mkdir(in("f1/sub"), 0777) | mkdir(in("f2"), 0777) | mkdir(in("f2/y"), 0777),
                    0);
   for (int k = 0; k < 2; k++)
-    for (int i = 0; i < 3; i++) write_text(names[k][i], 10 + (uint64_t)i, 100000 + 5000 * (size_t)i);
+    for (int i = 0; i < 3; i++) write_some(in("%s", names[k][i]), 10 + (uint64_t)i, 100000 + 5000 * (size_t)i);
   build(in("f1"), in("f1.tok"), NULL);
   build(in("f2"), in("f2.tok"), NULL);
   assert_true(hash_of(in("f1.tok")) == hash_of(in("f2.tok")));
   // Hidden files are no text of the user's.
-  write_text("f2/.hidden", 13, 100000);
+  write_some(in("f2/.hidden"), 13, 100000);
   build(in("f2"), in("f3.tok"), NULL);
   assert_true(hash_of(in("f2.tok")) == hash_of(in("f3.tok")));
 }
@@ -226,12 +190,11 @@ static void gzip_is_read_as_its_text(void **state) {
   size_t n;
   assert_int_equal(file_read(in("g.txt.gz"), &packed, &n, &e), OK);
   write_file(in("cut.gz"), packed, n / 2);
-  assert_int_equal(corpus_build(in("cut.gz"), "x", in("x.tok"), NULL, &e), E_CORPUS);
-  assert_clear(&e, E_CORPUS, "cut.gz: cannot read: the gzip file is cut short");
+  assert_refused(corpus_build(in("cut.gz"), "x", in("x.tok"), NULL, &e), &e, E_CORPUS,
+                 "cut.gz: cannot read: the gzip file is cut short");
   packed[n / 2] ^= 0x55;
   write_file(in("hurt.gz"), packed, n);
-  assert_int_equal(corpus_build(in("hurt.gz"), "x", in("x.tok"), NULL, &e), E_CORPUS);
-  assert_clear(&e, E_CORPUS, "hurt.gz: cannot read");
+  assert_refused(corpus_build(in("hurt.gz"), "x", in("x.tok"), NULL, &e), &e, E_CORPUS, "hurt.gz: cannot read");
   free(packed);
   assert_false(file_exists(in("x.tok")));
 }
@@ -273,8 +236,7 @@ static void repeats_are_dropped(void **state) {
 static void bad_sources_are_one_clear_line(void **state) {
   (void)state;
   Err e = {0};
-  const char *out = "x.tok";
-  struct {
+  const struct {
     const char *name;
     const char *says;
   } bad[] = {
@@ -304,16 +266,15 @@ static void bad_sources_are_one_clear_line(void **state) {
   free(text);
   assert_int_equal(mkdir(in("emptydir"), 0777) | mkdir(in("bindir"), 0777) | mkfifo(in("fifo"), 0666), 0);
   write_file(in("bindir/x"), "\0\1\2", 3);
-  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-    assert_int_equal(corpus_build(in(bad[i].name), "x", in(out), NULL, &e), E_CORPUS);
-    assert_clear(&e, E_CORPUS, bad[i].says);
-    assert_false(file_exists(in(out)));
+  for (int i = 0; i < COUNT(bad); i++) {
+    assert_refused(corpus_build(in("%s", bad[i].name), "x", in("x.tok"), NULL, &e), &e, E_CORPUS, bad[i].says);
+    assert_false(file_exists(in("x.tok")));
   }
   if (geteuid() != 0) {  // root reads everything
-    write_text("secret.txt", 5, 100000);
+    write_some(in("secret.txt"), 5, 100000);
     chmod(in("secret.txt"), 0);
-    assert_int_equal(corpus_build(in("secret.txt"), "x", in(out), NULL, &e), E_CORPUS);
-    assert_clear(&e, E_CORPUS, "secret.txt: cannot read: Permission denied");
+    assert_refused(corpus_build(in("secret.txt"), "x", in("x.tok"), NULL, &e), &e, E_CORPUS,
+                   "secret.txt: cannot read: Permission denied");
   }
 }
 
@@ -324,15 +285,12 @@ static void names_resolve(void **state) {
   Err e = {0};
   char path[1024], again[1024];
   setenv("ISOFLOP_DATA", in("data"), 1);
-  assert_int_equal(corpus_resolve("english", path, sizeof path, &e), E_CORPUS);
-  assert_clear(&e, E_CORPUS, "make corpus-english");
-  assert_int_equal(corpus_resolve("nonsense", path, sizeof path, &e), E_CORPUS);
-  assert_clear(&e, E_CORPUS, "expected synthetic, english, code");
+  assert_refused(corpus_resolve("english", path, sizeof path, &e), &e, E_CORPUS, "make corpus-english");
+  assert_refused(corpus_resolve("nonsense", path, sizeof path, &e), &e, E_CORPUS, "expected synthetic, english, code");
   assert_int_equal(corpus_resolve("none.tok", path, sizeof path, &e), E_CORPUS);
-  assert_int_equal(corpus_resolve("english", path, 5, &e), E_CORPUS);
-  assert_clear(&e, E_CORPUS, "path too long");
+  assert_refused(corpus_resolve("english", path, 5, &e), &e, E_CORPUS, "path too long");
 
-  write_text("My book.txt", 6, 100000);
+  write_some(in("My book.txt"), 6, 100000);
   assert_int_equal(corpus_resolve(in("My book.txt"), path, sizeof path, &e), OK);
   assert_non_null(strstr(path, "/data/My_book-"));
   Corpus c;
@@ -351,25 +309,13 @@ static void names_resolve(void **state) {
   assert_int_equal(utimensat(AT_FDCWD, in("My book.txt"), later, 0), 0);
   assert_int_equal(corpus_resolve(in("My book.txt"), again, sizeof again, &e), OK);
   assert_string_not_equal(path, again);
-  write_text("My book.txt", 7, 100001);
+  write_some(in("My book.txt"), 7, 100001);
   assert_int_equal(utimensat(AT_FDCWD, in("My book.txt"), old, 0), 0);
   assert_int_equal(corpus_resolve(in("My book.txt"), again, sizeof again, &e), OK);
   assert_string_not_equal(path, again);
   assert_true(hash_of(path) != hash_of(again));
   assert_int_equal(corpus_resolve(path, again, sizeof again, &e), OK);  // a .tok is itself
   assert_string_equal(path, again);
-}
-
-static int set_up(void **state) {
-  (void)state;
-  return mkdtemp(dir) ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf '%s'", dir);
-  return system(command);
 }
 
 int main(void) {
@@ -384,5 +330,5 @@ int main(void) {
       cmocka_unit_test(bad_sources_are_one_clear_line),
       cmocka_unit_test(names_resolve),
   };
-  return cmocka_run_group_tests(tests, set_up, tear_down);
+  return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

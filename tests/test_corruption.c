@@ -8,46 +8,15 @@
 #include "checkpoint.h"
 #include "corpus.h"
 #include "record.h"
+#include "testing.h"
 #include <fcntl.h>
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-#include <cmocka.h>
 
-static char folder[64];
 static long stride = 61;
 
-static int make_folder(void **state) {
-  (void)state;
-  snprintf(folder, sizeof folder, "%s/test_corruption.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+static int setup(void **state) {
   if (getenv("STRIDE")) stride = atol(getenv("STRIDE"));
-  return stride > 0 && mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-  (void)state;
-  char command[100];
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command);
-}
-
-static const char *path_of(const char *file) {
-  static char path[4][128];
-  static int next;
-  char *p = path[next++ % 4];
-  snprintf(p, 128, "%s/%s", folder, file);
-  return p;
-}
-
-static void put_file(const char *path, const char *data, size_t n) {
-  FILE *f = fopen(path, "wb");
-  assert_non_null(f);
-  assert_int_equal(fwrite(data, 1, n, f), n);
-  assert_int_equal(fclose(f), 0);
+  return stride > 0 ? folder_make(state) : -1;
 }
 
 // ---- Damage of every kind, and what must become of it ------------------------------------------------------
@@ -63,8 +32,8 @@ typedef struct Counts {
 static Counts damage_all(const char *file, const char *data, size_t n, Check *check, void *user) {
   Counts c = {0};
   char path[128];
-  snprintf(path, sizeof path, "%s/%s", folder, file);
-  put_file(path, data, n);
+  snprintf(path, sizeof path, "%s", in("%s", file));
+  write_file(path, data, n);
   int fd = open(path, O_RDWR);
   for (long bit = 0; bit < (long)n * 8; bit += stride, c.bits++) {
     char byte = (char)(data[bit / 8] ^ 1 << bit % 8);
@@ -73,14 +42,14 @@ static Counts damage_all(const char *file, const char *data, size_t n, Check *ch
     struct stat now, then;
     if (fstat(fd, &now) != 0 || stat(path, &then) != 0 || now.st_ino != then.st_ino) {  // it was replaced
       close(fd);
-      put_file(path, data, n);
+      write_file(path, data, n);
       fd = open(path, O_RDWR);
     }
     assert_int_equal(pwrite(fd, data + bit / 8, 1, bit / 8), 1);
   }
   close(fd);
   for (long length = 0; length < (long)n; length += (stride + 7) / 8, c.cuts++) {
-    put_file(path, data, (size_t)length);
+    write_file(path, data, (size_t)length);
     if (!check(user, "length", length)) fail_msg("%s: cut to %ld bytes", path, length);
   }
   char *longer = calloc(1, n + 64);
@@ -88,11 +57,11 @@ static Counts damage_all(const char *file, const char *data, size_t n, Check *ch
   for (int more = 1; more <= 64; more++)
     for (int kind = 0; kind < 3; kind++, c.tails++) {  // zeros, ones, the file's own beginning
       for (int i = 0; i < more; i++) longer[n + (size_t)i] = kind == 0 ? 0 : kind == 1 ? '\xff' : data[i];
-      put_file(path, longer, n + (size_t)more);
+      write_file(path, longer, n + (size_t)more);
       if (!check(user, "tail", more)) fail_msg("%s: %d bytes appended", path, more);
     }
   free(longer);
-  put_file(path, data, n);
+  write_file(path, data, n);
   return c;
 }
 
@@ -170,7 +139,7 @@ static void test_a_damaged_checkpoint_is_refused(void **state) {
   make_model(&m, 8);
   write_generation(&m, 1, ID);
   assert_int_equal(read_step(&m, ID, &e), 1);
-  assert_int_equal(file_read(path_of("c.bin"), &data, &n, &e), OK);
+  assert_int_equal(file_read(in("c.bin"), &data, &n, &e), OK);
   assert_in_range(n, 60 << 10, 68 << 10);
   tell("checkpoint alone", damage_all("c.bin", data, n, refused, &m));
   assert_int_equal(read_step(&m, ID, &e), 1);
@@ -194,8 +163,8 @@ static bool previous_used(void *user, const char *damage, long at) {
   Progress p;
   if (checkpoint_read(folder, "c.bin", ID, &two->m, true, &p, &e)) return false;
   free(p.points);
-  bool good = p.step == 1 && strstr(e.msg, "c.bin:") && !file_exists(path_of("c.bin.old"));
-  put_file(path_of("c.bin.old"), two->old, two->n);
+  bool good = p.step == 1 && strstr(e.msg, "c.bin:") && !file_exists(in("c.bin.old"));
+  write_file(in("c.bin.old"), two->old, two->n);
   return good;
 }
 
@@ -210,21 +179,21 @@ static void test_the_generation_before_a_damaged_one_is_used(void **state) {
   write_generation(&two.m, 2, ID);
   assert_int_equal(read_step(&two.m, ID, &e), 2);
   assert_string_equal(e.msg, "");
-  assert_int_equal(file_read(path_of("c.bin"), &data, &n, &e), OK);
-  assert_int_equal(file_read(path_of("c.bin.old"), &two.old, &two.n, &e), OK);
+  assert_int_equal(file_read(in("c.bin"), &data, &n, &e), OK);
+  assert_int_equal(file_read(in("c.bin.old"), &two.old, &two.n, &e), OK);
   tell("checkpoint with a generation before", damage_all("c.bin", data, n, previous_used, &two));
   // Both damaged: refused.
-  put_file(path_of("c.bin"), data, n - 1);
-  put_file(path_of("c.bin.old"), two.old, two.n - 1);
+  write_file(in("c.bin"), data, n - 1);
+  write_file(in("c.bin.old"), two.old, two.n - 1);
   assert_int_equal(read_step(&two.m, ID, &e), 0);
   assert_int_equal(e.code, E_RECORD);
   // A kill between the two renames of a write: only .old is there.
-  unlink(path_of("c.bin"));
-  put_file(path_of("c.bin.old"), two.old, two.n);
+  unlink(in("c.bin"));
+  write_file(in("c.bin.old"), two.old, two.n);
   assert_true(checkpoint_exists(folder, "c.bin"));
   assert_int_equal(read_step(&two.m, ID, &e), 1);
   assert_string_equal(e.msg, "");
-  put_file(path_of("c.bin.old"), two.old, two.n - 1);
+  write_file(in("c.bin.old"), two.old, two.n - 1);
   assert_int_equal(read_step(&two.m, ID, &e), 0);
   assert_non_null(strstr(e.msg, "c.bin.old: damaged"));
   checkpoint_remove(folder, "c.bin");
@@ -241,11 +210,11 @@ static void test_a_damaged_checkpoint_never_pushes_a_whole_one_out(void **state)
   make_model(&m, 8);
   write_generation(&m, 1, ID);
   write_generation(&m, 2, ID);
-  assert_int_equal(truncate(path_of("c.bin"), 1000), 0);
+  assert_int_equal(truncate(in("c.bin"), 1000), 0);
   assert_int_equal(read_step(&m, ID, &e), 1);
   write_generation(&m, 3, ID);
   assert_int_equal(read_step(&m, ID, &e), 3);
-  assert_int_equal(truncate(path_of("c.bin"), 1000), 0);
+  assert_int_equal(truncate(in("c.bin"), 1000), 0);
   assert_int_equal(read_step(&m, ID, &e), 1);
   checkpoint_remove(folder, "c.bin");
   model_free(&m);
@@ -267,14 +236,14 @@ static void test_a_checkpoint_of_another_run_is_refused(void **state) {
   write_generation(&m, 2, ID);
   assert_int_equal(read_step(&m, OTHER, &e), 1);  // for that run the generation before is the newest
   checkpoint_remove(folder, "c.bin");
-  put_file(path_of("c.bin"), "", 0);
+  write_file(in("c.bin"), "", 0);
   assert_int_equal(read_step(&m, ID, &e), 0);
   assert_int_equal(e.code, E_RECORD);
-  unlink(path_of("c.bin"));
-  assert_int_equal(mkdir(path_of("c.bin"), 0777), 0);
+  unlink(in("c.bin"));
+  assert_int_equal(mkdir(in("c.bin"), 0777), 0);
   assert_int_equal(read_step(&m, ID, &e), 0);
   assert_int_equal(e.code, E_IO);
-  assert_int_equal(rmdir(path_of("c.bin")), 0);
+  assert_int_equal(rmdir(in("c.bin")), 0);
   model_free(&m), model_free(&wide);
 }
 
@@ -290,13 +259,13 @@ static void test_a_damaged_model_is_never_replaced_by_an_older_one(void **state)
     assert_int_equal(checkpoint_write(folder, "model.bin", &m, false, &p, &e), OK);
     free(p.points);
   }
-  assert_false(file_exists(path_of("model.bin.old")));
+  assert_false(file_exists(in("model.bin.old")));
   assert_int_equal(checkpoint_read(folder, "model.bin", NULL, &m, false, &q, &e), OK);
   assert_int_equal(q.step, 2);
   free(q.points);
   assert_int_equal(checkpoint_read(folder, "model.bin", NULL, &m, true, &q, &e), E_RECORD);  // no moments
-  put_file(path_of("model.bin.old"), "", 0);
-  assert_int_equal(truncate(path_of("model.bin"), 100), 0);
+  write_file(in("model.bin.old"), "", 0);
+  assert_int_equal(truncate(in("model.bin"), 100), 0);
   assert_int_equal(checkpoint_read(folder, "model.bin", NULL, &m, false, &q, &e), E_RECORD);
   assert_non_null(strstr(e.msg, "model.bin: damaged"));
   checkpoint_remove(folder, "model.bin");
@@ -309,7 +278,7 @@ static bool corpus_refused(void *user, const char *damage, long at) {
   (void)user, (void)damage, (void)at;
   Err e;
   Corpus c;
-  return corpus_open(&c, path_of("t.tok"), &e) == E_CORPUS && strstr(e.msg, "t.tok");
+  return corpus_open(&c, in("t.tok"), &e) == E_CORPUS && strstr(e.msg, "t.tok");
 }
 
 static void test_a_damaged_token_file_is_refused(void **state) {
@@ -320,10 +289,10 @@ static void test_a_damaged_token_file_is_refused(void **state) {
   size_t n;
   uint8_t text[3000];
   for (size_t i = 0; i < sizeof text; i++) text[i] = (uint8_t)rng_u64(1, i);
-  assert_int_equal(corpus_write(path_of("t.tok"), "t", text, 2000, text + 2000, 1000, NAN, NAN, &e), OK);
-  assert_int_equal(corpus_open(&c, path_of("t.tok"), &e), OK);
+  assert_int_equal(corpus_write(in("t.tok"), "t", text, 2000, text + 2000, 1000, NAN, NAN, &e), OK);
+  assert_int_equal(corpus_open(&c, in("t.tok"), &e), OK);
   corpus_close(&c);
-  assert_int_equal(file_read(path_of("t.tok"), &data, &n, &e), OK);
+  assert_int_equal(file_read(in("t.tok"), &data, &n, &e), OK);
   tell("token file", damage_all("t.tok", data, n, corpus_refused, NULL));
   free(data);
 }
@@ -332,7 +301,7 @@ static bool record_refused(void *user, const char *damage, long at) {
   (void)user, (void)damage, (void)at;
   Err e;
   Record r;
-  return record_read(path_of("run.ini"), &r, &e) == E_RECORD && strstr(e.msg, "run.ini");
+  return record_read(in("run.ini"), &r, &e) == E_RECORD && strstr(e.msg, "run.ini");
 }
 
 static void test_a_damaged_record_is_refused(void **state) {
@@ -343,9 +312,9 @@ static void test_a_damaged_record_is_refused(void **state) {
   Record r = {.id = "0123456789abcdef", .status = "finished", .version = "v1", .compiler = "12", .cpu = "a CPU",
               .kernels = "scalar", .corpus_name = "english", .corpus_hash = "00000000000000ff", .val_loss = 2 / 3.0};
   config_defaults(&r.cfg);
-  assert_int_equal(record_write(path_of("run.ini"), &r, &e), OK);
-  assert_int_equal(record_read(path_of("run.ini"), &r, &e), OK);
-  assert_int_equal(file_read(path_of("run.ini"), &data, &n, &e), OK);
+  assert_int_equal(record_write(in("run.ini"), &r, &e), OK);
+  assert_int_equal(record_read(in("run.ini"), &r, &e), OK);
+  assert_int_equal(file_read(in("run.ini"), &data, &n, &e), OK);
   tell("record", damage_all("run.ini", data, n, record_refused, NULL));
   free(data);
 }
@@ -409,5 +378,5 @@ int main(void) {
     cmocka_unit_test(test_a_damaged_record_is_refused),
     cmocka_unit_test(test_a_damaged_study_file_is_refused_or_says_what_it_says),
   };
-  return cmocka_run_group_tests_name("corruption", tests, make_folder, remove_folder);
+  return cmocka_run_group_tests_name("corruption", tests, setup, folder_remove);
 }

@@ -1,16 +1,7 @@
 // test_envelope.c: Approach 1 on curves whose frontier is known.
 #include "fit.h"
-#include <math.h>
+#include "testing.h"
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
-
-// cmocka's assert_float_equal compares floats.
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
 
 enum { SIZES = 20, HORIZONS = 6, RUNS = SIZES * HORIZONS, POINTS = 100 };
 static const double RATIO = 1.35;  // between sizes
@@ -243,32 +234,22 @@ static void no_curves_no_envelope(void **state) {
 static void curves_are_read(void **state) {
   (void)state;
   Err e;
-  char dir[] = "/tmp/isoflop-curves-XXXXXX", path[128], command[64];
-  assert_non_null(mkdtemp(dir));
   Record r[2] = {{.id = "0a"}, {.id = "0b"}};
   Records rs = {.n = 2, .r = r};
   Curves cs;
-  OutFile o;
-  snprintf(path, sizeof path, "%s/runs/0a", dir);
-  assert_int_equal(dir_make(path, &e), OK);
-  strcat(path, "/curve.tsv");
-  assert_int_equal(out_open(&o, path, &e), OK);
-  fputs("step\ttokens\tflops\tlr\ttrain_loss\tval_loss\n2\t64\t1e6\t.1\t5.5\t\n4\t128\t2e6\t.1\t4.25\t4.3\n", o.f);
-  assert_int_equal(out_commit(&o, &e), OK);
-  assert_int_equal(curves_load(&cs, dir, &rs, &e), OK);
+  assert_int_equal(dir_make(in("runs/0a"), &e), OK);
+  write_text(in("runs/0a/curve.tsv"),
+             "step\ttokens\tflops\tlr\ttrain_loss\tval_loss\n2\t64\t1e6\t.1\t5.5\t\n4\t128\t2e6\t.1\t4.25\t4.3\n");
+  assert_int_equal(curves_load(&cs, folder, &rs, &e), OK);
   assert_int_equal(cs.n, 2);
   assert_int_equal(cs.c[0].n, 2);
   assert_int_equal(cs.c[1].n, 0);
   assert_near(cs.c[0].tokens[1], 128, 0);
   assert_near(cs.c[0].loss[1], 4.25, 0);
   curves_free(&cs);
-  assert_int_equal(out_open(&o, path, &e), OK);
-  fputs("step\ttokens\tflops\tlr\ttrain_loss\tval_loss\n2\t64\t1e6\t.1\t5.5\t\n4\t64\t2e6\t.1\t4.25\t\n", o.f);
-  assert_int_equal(out_commit(&o, &e), OK);
-  assert_int_equal(curves_load(&cs, dir, &rs, &e), E_RECORD);
-  assert_non_null(strstr(e.msg, "0a/curve.tsv:3:"));
-  snprintf(command, sizeof command, "rm -rf %s", dir);
-  assert_int_equal(system(command), 0);
+  write_text(in("runs/0a/curve.tsv"),
+             "step\ttokens\tflops\tlr\ttrain_loss\tval_loss\n2\t64\t1e6\t.1\t5.5\t\n4\t64\t2e6\t.1\t4.25\t\n");
+  assert_refused(curves_load(&cs, folder, &rs, &e), &e, E_RECORD, "0a/curve.tsv:3:");
 }
 
 int main(void) {
@@ -282,5 +263,5 @@ int main(void) {
       cmocka_unit_test(no_curves_no_envelope),
       cmocka_unit_test(curves_are_read),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -2,14 +2,7 @@
 #include "eval.h"
 #include "kernels.h"
 #include "shape.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
+#include "testing.h"
 
 static void words_are_what_they_are_said_to_be(void **state) {
   (void)state;

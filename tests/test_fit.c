@@ -1,14 +1,6 @@
 // test_fit.c: the estimators on data whose answer is known.
 #include "fit.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-// cmocka's assert_float_equal compares floats.
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
+#include "testing.h"
 
 enum { BUDGETS = 5, SIZES = 8, N = BUDGETS * SIZES };
 

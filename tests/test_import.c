@@ -1,38 +1,10 @@
 // test_import.c: other people's files: every layout that is promised, and one clear line for every other.
 #include "fit.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
-
-// cmocka's assert_float_equal compares floats.
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
-
-static char dir[64], file[96];
-
-static int setup(void **state) {
-  (void)state;
-  snprintf(dir, sizeof dir, "/tmp/isoflop-import-XXXXXX");
-  if (!mkdtemp(dir)) return -1;
-  snprintf(file, sizeof file, "%s/runs.csv", dir);
-  return 0;
-}
-static int teardown(void **state) {
-  (void)state;
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf %s", dir);
-  return system(command);
-}
+#include "testing.h"
 
 static int imported(const char *text, Records *rs, Curves *cs, Err *e) {
-  OutFile o;
-  assert_int_equal(out_open(&o, file, e), OK);
-  fputs(text, o.f);
-  assert_int_equal(out_commit(&o, e), OK);
-  return import_read(file, rs, cs, e);
+  write_text(in("runs.csv"), text);
+  return import_read(in("runs.csv"), rs, cs, e);
 }
 
 // One row of N = 2e5, D = 5e6, C = 6e12, loss 2.5 in every layout.
@@ -48,7 +20,7 @@ static void layouts(void **state) {
       "[{\"parameters\": 200000, \"compute_budget\": 6e12, \"final_loss\": 2.5, \"x\": null}]",
       "run_id,d_model,params_total,tokens,flops_exact,val_loss\nab,64,2e5,5e6,6e12,2.5\n",
   };
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+  for (int i = 0; i < COUNT(texts); i++) {
     Records rs;
     Curves cs;
     Err e;
@@ -85,18 +57,16 @@ static void bad_files_are_one_line(void **state) {
       {"[{\"parameters\": 1e5, \"final_loss\": 2}]", "two of the columns"},
       {"run,N,tokens,loss\nr,1e5,20,3\nr,1e5,10,2\n", "ascend"},
   };
-  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+  for (int i = 0; i < COUNT(bad); i++) {
     Records rs;
     Curves cs;
     Err e;
-    assert_int_equal(imported(bad[i].text, &rs, &cs, &e), E_RECORD);
-    if (!strstr(e.msg, bad[i].says)) fail_msg("'%s' does not say '%s'", e.msg, bad[i].says);
-    assert_null(strchr(e.msg, '\n'));
+    assert_refused(imported(bad[i].text, &rs, &cs, &e), &e, E_RECORD, bad[i].says);
   }
   Records rs;
   Curves cs;
   Err e;
-  assert_int_equal(import_read("/nonexistent.csv", &rs, &cs, &e), E_IO);
+  assert_refused(import_read("/nonexistent.csv", &rs, &cs, &e), &e, E_IO, "/nonexistent.csv");
 }
 
 // Found by fuzzing: jansson's message quotes what it could not read, and with it a line's end.
@@ -133,30 +103,22 @@ static void curves_end_in_their_run(void **state) {
 static void whole_way(void **state) {
   (void)state;
   static const Surface s = {1.2, 30, 50, .35, .33};
-  char out[128], path[160], *text;
-  size_t len;
-  OutFile o;
   Err e;
-  assert_int_equal(out_open(&o, file, &e), OK);
-  fprintf(o.f, "N,D,loss\n");
+  FILE *f = fopen(in("runs.csv"), "w");
+  fprintf(f, "N,D,loss\n");
   for (int i = 0; i < 35; i++) {
     double C = 1e11 * pow(4, i / 7), n = .06 * sqrt(C) * pow(4, (i % 7 - 3) / 3.), D = C / (6 * n);
-    fprintf(o.f, "%.17g,%.17g,%.17g\n", n, D, surface_at(&s, n, D));
+    fprintf(f, "%.17g,%.17g,%.17g\n", n, D, surface_at(&s, n, D));
   }
-  assert_int_equal(out_commit(&o, &e), OK);
-  snprintf(out, sizeof out, "%s/out", dir);
-  if (fit_imported(file, out, 0, NULL, &e)) fail_msg("%s", e.msg);
-  snprintf(path, sizeof path, "%s/fits.csv", out);
-  assert_int_equal(file_read(path, &text, &len, &e), OK);
-  const char *alpha = strstr(text, "\n3,total/exact,alpha,"), *a = strstr(text, "\n2,total/exact,a,");
-  assert_non_null(alpha);
-  assert_non_null(a);
-  assert_near(strtod(alpha + 21, NULL), .35, 1e-6);
-  assert_near(strtod(a + 17, NULL), surface_a(&s), .02);  // the vertex is biased where alpha != beta
-  assert_null(strstr(text, "nonemb"));                    // nothing is known of embeddings
+  fclose(f);
+  if (fit_imported(in("runs.csv"), in("out"), 0, NULL, &e)) fail_msg("%s", e.msg);
+  char *text = slurp(in("out/fits.csv"));
+  assert_near(number_at(text, "\n3,total/exact,alpha,", 0), .35, 1e-6);
+  // The vertex is biased where alpha != beta.
+  assert_near(number_at(text, "\n2,total/exact,a,", 0), surface_a(&s), .02);
+  assert_null(strstr(text, "nonemb"));  // nothing is known of embeddings
   free(text);
-  snprintf(path, sizeof path, "%s/report.html", out);
-  assert_int_equal(file_read(path, &text, &len, &e), OK);
+  text = slurp(in("out/report.html"));
   assert_non_null(strstr(text, "imported from"));
   assert_null(strstr(text, "isoflop train"));
   assert_null(strstr(text, "nan"));
@@ -171,5 +133,5 @@ int main(void) {
       cmocka_unit_test(curves_end_in_their_run),
       cmocka_unit_test(whole_way),
   };
-  return cmocka_run_group_tests(tests, setup, teardown);
+  return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -16,12 +16,7 @@
 #include "model.h"
 #include "ref_gpt.h"
 #include "shape.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "testing.h"
 
 enum { SAMPLES = 8, MAX_SEGMENTS = 64 };
 static const double RMS_FACTOR = 3, ELEMENT_FACTOR = 8, VACUOUS = 1e-4, VACUOUS_BF16 = 0.5;

@@ -5,12 +5,7 @@
 // first-order error propagation with u = 2^-24, counted where it is computed (adam_reference).
 #include "kernels.h"
 #include "model.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "testing.h"
 
 static const double U = 0x1p-24;
 

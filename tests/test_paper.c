@@ -1,14 +1,6 @@
 // test_paper.c: the published numbers agree with each other and with our counter.
 #include "paper.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-// cmocka's assert_float_equal compares floats.
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
+#include "testing.h"
 
 // Table A4 to the printed digit, and N to the digits of its name ("552M", "1.1B").
 static void six_ratios_to_the_printed_digit(void **state) {

@@ -1,20 +1,10 @@
 // test_parts.c: a study of many parts, with records that were made up from a known surface and known effects: which
 // runs belong to which part, what each part's section says, and that every point leads to its row.
 #include "contrast.h"
+#include "made.h"
 #include "plan.h"
 #include "report.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
 
-// cmocka's assert_float_equal compares floats.
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
-
-static char dir[64];
 static const Surface toy = {1.2, 30, 50, .35, .33};
 static const char study_file[] =
     "[study]\nbudgets = 4e11\nseeds = 2\n"
@@ -35,78 +25,57 @@ static double effect(const Config *c) {
          (strcmp(c->precision, "bf16") ? 0 : .001) + .01 * (c->seed - 1.5);
 }
 
-static void write_run(const Cell *cell) {
-  Err e;
+static void make_run(const Cell *cell) {
+  enum { POINTS = 60 };
   Record r = {.cfg = cell->cfg, .params = shape_params(&cell->cfg), .flops_per_token = shape_flops(&cell->cfg)};
   r.tokens = r.cfg.tokens, r.steps = (int)(r.tokens / r.cfg.batch_tokens), r.epochs = .1;
   r.val_loss = surface_at(&toy, r.params.total, r.tokens) + effect(&r.cfg);
   r.val_loss_se = .002, r.train_loss = r.val_loss, r.floor_nats = r.val_floor = NAN, r.seconds = 1;
   strcpy(r.id, cell->id), strcpy(r.status, "finished");
   snprintf(r.corpus_name, sizeof r.corpus_name, "%.60s", r.cfg.corpus);
-  char path[256];
-  OutFile o;
-  snprintf(path, sizeof path, "%s/runs/%s", dir, r.id);
-  assert_int_equal(dir_make(path, &e), OK);
-  strcat(path, "/run.ini");
-  assert_int_equal(record_write(path, &r, &e), OK);
-  strcpy(strrchr(path, '/'), "/curve.tsv");
-  assert_int_equal(out_open(&o, path, &e), OK);
-  fputs("step\ttokens\tflops\tlr\ttrain_loss\tval_loss\n", o.f);
-  for (int k = 1; k <= 60; k++) {
-    const double D = r.tokens * k / 60;
+  write_run(folder, &r);
+  double loss[POINTS];
+  for (int k = 0; k < POINTS; k++) {
     // Adam is ahead in the first half of a run.
-    const double ahead = strcmp(r.cfg.optimizer, "adam") ? 0 : -.06 * (1 - k / 60.);
-    fprintf(o.f, "%d\t%.17g\t%.17g\t0\t%.17g\t\n", k, D, D * r.flops_per_token.exact,
-            surface_at(&toy, r.params.total, D) + effect(&r.cfg) + ahead + .05 * (1 - k / 60.));
+    const double at = (k + 1.) / POINTS, ahead = strcmp(r.cfg.optimizer, "adam") ? 0 : -.06 * (1 - at);
+    loss[k] = surface_at(&toy, r.params.total, at * r.tokens) + effect(&r.cfg) + ahead + .05 * (1 - at);
   }
-  assert_int_equal(out_commit(&o, &e), OK);
+  write_curve(folder, &r, loss, POINTS);
 }
 
 static int setup(void **state) {
-  (void)state;
   Err e;
-  OutFile o;
   Study *s = calloc(1, sizeof *s);
   Plan p;
-  char path[128];
-  const char *file = path;
-  snprintf(dir, sizeof dir, "/tmp/isoflop-parts-XXXXXX");
-  if (!mkdtemp(dir)) return -1;
-  snprintf(path, sizeof path, "%s/file.ini", dir);
-  if (out_open(&o, path, &e) || fputs(study_file, o.f) < 0 || out_commit(&o, &e)) return -1;
+  if (folder_make(state)) return -1;
+  const char *file = in("file.ini");
+  write_text(file, study_file);
   if (study_load(s, 1, &file, 0, NULL, &e)) fail_msg("%s", e.msg);
   for (int i = 0; i < s->n; i++)
     s->part[i].corpus_hash = hash_bytes(1, s->part[i].cfg.corpus, 4), s->part[i].corpus_tokens = 1e9;
-  if (study_save(dir, s, &e) || plan_make(&p, s, NULL, &e)) fail_msg("%s", e.msg);
+  if (study_save(folder, s, &e) || plan_make(&p, s, NULL, &e)) fail_msg("%s", e.msg);
   assert_true(p.complete);
-  for (int i = 0; i < p.n; i++) write_run(&p.cells[i]);
+  for (int i = 0; i < p.n; i++) make_run(&p.cells[i]);
   plan_free(&p);
   free(s);
   return 0;
 }
 
-static int teardown(void **state) {
-  (void)state;
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf %s", dir);
-  return system(command);
+static void study_opened(Records *all, StudyFit *s) {
+  Err e;
+  if (study_open(folder, all, s, &e)) fail_msg("%s", e.msg);
 }
 
-__attribute__((noinline)) static char *slurp(const char *name) {
-  char path[256], *text;
-  size_t len;
-  Err e;
-  snprintf(path, sizeof path, "%s/%s", dir, name);
-  if (file_read(path, &text, &len, &e)) fail_msg("%s", e.msg);
-  return text;
+static void study_closed(Records *all, StudyFit *s) {
+  study_free(s);
+  records_free(all);
 }
 
 static void runs_find_their_parts(void **state) {
   (void)state;
-  Err e;
   Records all;
   StudyFit s;
-  if (study_open(dir, &all, &s, &e)) fail_msg("%s", e.msg);
+  study_opened(&all, &s);
   assert_int_equal(s.parts.n, 10);
   const PartFit *isoflop = parts_find(&s.parts, "isoflop"), *horizons = parts_find(&s.parts, "horizons"),
                 *cosine = parts_find(&s.parts, "cosine"), *bf16 = parts_find(&s.parts, "bf16");
@@ -123,8 +92,7 @@ static void runs_find_their_parts(void **state) {
   assert_int_equal(shared, 2);
   // Half of the runs have one seed only, of +-.005: the surface is off by no more than that.
   assert_near(surface_a(&s.a[0].surface.s), surface_a(&toy), .1);
-  study_free(&s);
-  records_free(&all);
+  study_closed(&all, &s);
 }
 
 static int used_of(const Points *ps) {
@@ -138,60 +106,52 @@ static int used_of(const Points *ps) {
 static void laws_from_a_compute_on(void **state) {
   (void)state;
   Err e;
-  Records all;
-  StudyFit s, before;
-  if (study_open(dir, &all, &before, &e)) fail_msg("%s", e.msg);
+  Records all, again;
+  StudyFit before, s;
+  study_opened(&all, &before);
   assert_null(before.whole);
-  char *text = slurp("study.ini"), path[128];
-  OutFile o;
-  snprintf(path, sizeof path, "%s/study.ini", dir);
-  for (int k = 0; k < 2; k++) {
-    assert_int_equal(out_open(&o, path, &e), OK);
-    for (char *line = text, *next; *line; line = next) {
-      next = line + strcspn(line, "\n") + 1;
-      fwrite(line, 1, (size_t)(next - line), o.f);
-      if (!k && (!strncmp(line, "[part isoflop]", 14) || !strncmp(line, "[part horizons]", 15)))
-        fputs("from_flops = 2.5e11\n", o.f);
-    }
-    assert_int_equal(out_commit(&o, &e), OK);
-    if (k) break;
-    Records again;
-    if (study_open(dir, &again, &s, &e)) fail_msg("%s", e.msg);
-    const Points *ps = &s.a[0].points;
-    assert_int_equal(ps->n, before.a[0].points.n);
-    assert_true(used_of(ps) > 0 && used_of(ps) < ps->n);
-    for (int i = 0; i < ps->n; i++) {
-      assert_int_equal(ps->p[i].used, ps->p[i].C >= .99 * 2.5e11);  // the budget itself is in, though cells miss it a little
-      assert_int_equal(ps->p[i].below, !ps->p[i].used);
-    }
-    const IsoFit *iso = &s.a[0].iso, *was = &before.a[0].iso;
-    assert_int_equal(iso->v[0].flag, VALLEY_BELOW);
-    assert_near(iso->v[0].n_opt.value, was->v[0].n_opt.value, 0);
-    const double rise = log(was->v[2].n_opt.value / was->v[1].n_opt.value) / log(was->v[2].C / was->v[1].C);
-    assert_near(iso->n_law.exponent.value, rise, 1e-9);
-    assert_true(fabs(was->n_law.exponent.value - rise) > 1e-6);
-    assert_int_equal(s.a[0].surface.runs, used_of(ps));
-    assert_int_equal(s.a[0].frontier.n, 2);
-    assert_non_null(s.whole);
-    assert_int_equal(used_of(&s.whole->points), ps->n);
-    Exponents mine[MAX_EXPONENTS], old[MAX_EXPONENTS];
-    const int n = analysis_exponents(s.whole, mine);
-    assert_int_equal(n, analysis_exponents(&before.a[0], old));
-    for (int i = 0; i < n; i++)
-      assert_memory_equal(&mine[i].a, &old[i].a, sizeof mine->a), assert_memory_equal(&mine[i].b, &old[i].b, sizeof mine->b);
-    study_free(&s);
-    records_free(&again);
-    if (report_study(dir, 0, 0, NULL, &e)) fail_msg("%s", e.msg);
-    char *page = slurp("report.html"), *csv = slurp("tables/excluded.csv");
-    assert_non_null(strstr(page, "id=\"all-budgets\""));
-    assert_non_null(strstr(page, "drawn in grey"));
-    assert_null(strstr(page, "no run can have less than one"));  // the rule holds well below 2.5e11
-    assert_non_null(strstr(csv, "less compute than the laws take"));
-    free(page), free(csv);
+  char *text = slurp(in("study.ini"));
+  FILE *f = fopen(in("study.ini"), "w");
+  for (char *line = text, *next; *line; line = next) {
+    next = line + strcspn(line, "\n") + 1;
+    fwrite(line, 1, (size_t)(next - line), f);
+    if (!strncmp(line, "[part isoflop]", 14) || !strncmp(line, "[part horizons]", 15))
+      fputs("from_flops = 2.5e11\n", f);
   }
-  free(text);
-  study_free(&before);
-  records_free(&all);
+  fclose(f);
+  study_opened(&again, &s);
+  const Points *ps = &s.a[0].points;
+  assert_int_equal(ps->n, before.a[0].points.n);
+  assert_true(used_of(ps) > 0 && used_of(ps) < ps->n);
+  for (int i = 0; i < ps->n; i++) {
+    assert_int_equal(ps->p[i].used, ps->p[i].C >= .99 * 2.5e11);  // the budget itself is in, though cells miss it a little
+    assert_int_equal(ps->p[i].below, !ps->p[i].used);
+  }
+  const IsoFit *iso = &s.a[0].iso, *was = &before.a[0].iso;
+  assert_int_equal(iso->v[0].flag, VALLEY_BELOW);
+  assert_near(iso->v[0].n_opt.value, was->v[0].n_opt.value, 0);
+  const double rise = log(was->v[2].n_opt.value / was->v[1].n_opt.value) / log(was->v[2].C / was->v[1].C);
+  assert_near(iso->n_law.exponent.value, rise, 1e-9);
+  assert_true(fabs(was->n_law.exponent.value - rise) > 1e-6);
+  assert_int_equal(s.a[0].surface.runs, used_of(ps));
+  assert_int_equal(s.a[0].frontier.n, 2);
+  assert_non_null(s.whole);
+  assert_int_equal(used_of(&s.whole->points), ps->n);
+  Exponents mine[MAX_EXPONENTS], old[MAX_EXPONENTS];
+  const int n = analysis_exponents(s.whole, mine);
+  assert_int_equal(n, analysis_exponents(&before.a[0], old));
+  for (int i = 0; i < n; i++)
+    assert_memory_equal(&mine[i].a, &old[i].a, sizeof mine->a), assert_memory_equal(&mine[i].b, &old[i].b, sizeof mine->b);
+  study_closed(&again, &s);
+  if (report_study(folder, 0, 0, NULL, &e)) fail_msg("%s", e.msg);
+  char *page = slurp(in("report.html")), *csv = slurp(in("tables/excluded.csv"));
+  assert_non_null(strstr(page, "id=\"all-budgets\""));
+  assert_non_null(strstr(page, "drawn in grey"));
+  assert_null(strstr(page, "no run can have less than one"));  // the rule holds well below 2.5e11
+  assert_non_null(strstr(csv, "less compute than the laws take"));
+  write_text(in("study.ini"), text);
+  free(page), free(csv), free(text);
+  study_closed(&all, &before);
 }
 
 static double cycle_of(const Record *r) { return r->cfg.cosine_cycle; }
@@ -205,7 +165,7 @@ static void differences_are_paired(void **state) {
   Contrast k;
   Level l[MAX_LEVELS_SHOWN];
   double se;
-  if (study_open(dir, &all, &s, &e)) fail_msg("%s", e.msg);
+  study_opened(&all, &s);
   assert_int_equal(contrast_make(&k, parts_find(&s.parts, "cosine"), cycle_of, 1, &e), OK);
   assert_int_equal(k.groups, 1);
   assert_near(k.seed_sd, .01 / sqrt(2), 1e-9);
@@ -218,49 +178,28 @@ static void differences_are_paired(void **state) {
   contrast_difference(&k, l, 3, 2, 0, .01, &se);
   assert_near(se, .01, 1e-12);  // sqrt(1/2 + 1/2)
   contrast_free(&k);
-  study_free(&s);
-  records_free(&all);
-}
-
-static double number_at(const char *text, const char *key, int column) {
-  const char *at = strstr(text, key);
-  if (!at) fail_msg("not found: %s", key);
-  for (at += strlen(key); at && column > 0; column--) at = strchr(at + 1, ',');
-  return at ? strtod(at + (*at == ','), NULL) : NAN;
+  study_closed(&all, &s);
 }
 
 static void page_has_every_part(void **state) {
   (void)state;
   Err e;
-  if (report_study(dir, 3, 100, NULL, &e)) fail_msg("%s", e.msg);
-  char *page = slurp("report.html");
+  if (report_study(folder, 3, 100, NULL, &e)) fail_msg("%s", e.msg);
+  char *page = slurp(in("report.html"));
   static const char *const ids[] = {"fig1",  "fig2",  "fig3",       "fig4",         "ladder-figure", "tablea2",
                                     "figa1", "figa7", "neighbours", "shape-figure", "bf16-figure",   "shapes"};
-  for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
-    char want[48];
-    snprintf(want, sizeof want, "id=\"%s\"", ids[i]);
-    if (!strstr(page, want)) fail_msg("not on the page: %s", want);
-  }
+  assert_on_page(page, ids, COUNT(ids));
   assert_null(strstr(page, "id=\"verdict\""));
   assert_non_null(strstr(page, "% of its peak of 100.0"));
-  assert_null(strstr(page, "rgb("));
-  int links = 0;
-  for (char *s = page; (s = strstr(s, "href=\"#")) != NULL; links++) {
-    char want[96];
-    s += 7;
-    snprintf(want, sizeof want, "id=\"%.*s\"", (int)strcspn(s, "\""), s);
-    if (!strstr(page, want)) fail_msg("a link leads nowhere: %s", want);
-  }
-  int rows = 0;
-  for (char *s = page; (s = strstr(s, "<tr id=\"run-")) != NULL; s++) rows++;
-  assert_true(links > rows && rows > 60);
+  const int rows = count_of(page, "<tr id=\"run-");
+  assert_true(page_checked(page) > rows && rows > 60);
   free(page);
-  char *csv = slurp("tables/figa1.csv");
+  char *csv = slurp(in("tables/figa1.csv"));
   assert_near(number_at(csv, ",5,2,", 2), .02 * log(5), 1e-9);
-  free(csv), csv = slurp("tables/neighbours.csv");
+  free(csv), csv = slurp(in("tables/neighbours.csv"));
   assert_near(number_at(csv, "rate,0.5,", 0), 2, 0);  // runs: the rule was found among its neighbours
   assert_near(number_at(csv, "batch,2,", 0), 2, 0);
-  free(csv), csv = slurp("tables/figa7.csv");
+  free(csv), csv = slurp(in("tables/figa7.csv"));
   assert_near(number_at(csv, "difference_se,loss_no_decay,crossing\n", 5), -.03, 1e-9);
   assert_near(number_at(csv, "difference_se,loss_no_decay,crossing\n", 8), .5, .03);
   free(csv);
@@ -269,27 +208,24 @@ static void page_has_every_part(void **state) {
 static void verdict_is_shown_as_written(void **state) {
   (void)state;
   Err e;
-  OutFile o;
-  char path[128];
-  snprintf(path, sizeof path, "%s/verdict.csv", dir);
-  assert_int_equal(out_open(&o, path, &e), OK);
+  FILE *f = fopen(in("verdict.csv"), "w");
   fputs("part,size,run_id,runs,verdict,params,tokens,flops,forecast,p10,p90,loss,bits_per_byte,bits_per_byte_se,word_"
         "perplexity,word_perplexity_se,last_word,last_word_se,flops_per_token_forward,other_corpus,other_bits_per_byte,other_"
         "bits_per_byte_se\n",
-        o.f);
+        f);
   for (int k = 0; k < 2; k++)
-    fprintf(o.f, "verdict,%s,%s,1,%s,%d,1e6,6e13,1.5,1.4,1.6,%.4f,2.1,.01,90,2,.125,.01,%d,code,3.25,.02\n",
+    fprintf(f, "verdict,%s,%s,1,%s,%d,1e6,6e13,1.5,1.4,1.6,%.4f,2.1,.01,90,2,.125,.01,%d,code,3.25,.02\n",
             k ? "larger" : "recommended", "id", k ? "fail" : "pass", k ? 400000 : 100000, k ? 1.7 : 1.45, k ? 8 : 2);
-  assert_int_equal(out_commit(&o, &e), OK);
-  if (report_study(dir, 0, 0, NULL, &e)) fail_msg("%s", e.msg);
-  char *page = slurp("report.html");
+  fclose(f);
+  if (report_study(folder, 0, 0, NULL, &e)) fail_msg("%s", e.msg);
+  char *page = slurp(in("report.html"));
   assert_non_null(strstr(page, "the recommended size wins by 0.2500 nats"));
   assert_non_null(strstr(page, "costs 4.00 times as much"));
   assert_non_null(strstr(page, "<b>1.7000</b> <span class=\"fail\">fail</span>"));
   assert_non_null(strstr(page, "12.50 ± 1.00"));
   assert_non_null(strstr(page, "bits per byte, on code</td><td>3.2500 ± 0.0200"));
   free(page);
-  unlink(path);
+  unlink(in("verdict.csv"));
 }
 
 int main(void) {
@@ -300,5 +236,5 @@ int main(void) {
       cmocka_unit_test(page_has_every_part),
       cmocka_unit_test(verdict_is_shown_as_written),
   };
-  return cmocka_run_group_tests(tests, setup, teardown);
+  return cmocka_run_group_tests(tests, setup, folder_remove);
 }

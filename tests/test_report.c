@@ -1,86 +1,55 @@
 // test_report.c: from records on disk to fits.csv, figures and the page.
 #include "figures.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
+#include "made.h"
 
-// cmocka's assert_float_equal compares floats.
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
+// Five budgets of seven sizes a factor 4 either way of the middle one; C = 6ND.
+enum { SIZES = 7, RUNS = 5 * SIZES };
 
-static char dir[64];
-
-// Five budgets of seven sizes on exact parabolas; run 3 diverged for a reason that must be escaped, run 4 repeated its
-// corpus.
-static void write_study(const char *where) {
-  Err e;
-  for (int i = 0; i < 35; i++) {
-    Record r = {0};
-    config_defaults(&r.cfg);
-    double C = 1e11 * pow(4, i / 7), u = log(4) * (i % 7 - 3) / 3, N = .08 * sqrt(C) * exp(u);
-    r.cfg.budget = C;
-    r.params = (Params){.total = N, .nonemb = N / 2};
-    r.flops_per_token = (Flops){6 * N, 5 * N, 6 * N, 3 * N};
-    r.tokens = C / (6 * N);
-    r.epochs = i == 4 ? 1.5 : .1;
-    r.val_loss = i == 3 ? NAN : 2 - .15 * (i / 7) + .05 * u * u;
-    r.val_loss_se = r.train_loss = .001, r.val_floor = r.floor_nats = NAN;
-    strcpy(r.status, i == 3 ? "diverged" : "finished");
-    if (i == 3) strcpy(r.reason, "loss <nan> & gone");
-    strcpy(r.corpus_name, "english"), strcpy(r.cpu, "a cpu");
-    snprintf(r.id, sizeof r.id, "%016x", (unsigned)i);
-    char path[256];
-    snprintf(path, sizeof path, "%s/runs/%s", where, r.id);
-    assert_int_equal(dir_make(path, &e), OK);
-    strcat(path, "/run.ini");
-    assert_int_equal(record_write(path, &r, &e), OK);
-  }
+static Record run_of(int i, const char *corpus) {
+  const double C = 1e11 * pow(4, i / SIZES), N = .08 * sqrt(C) * exp(log(4) * (i % SIZES - 3) / 3);
+  Record r = {.params = {.total = N, .nonemb = N}, .flops_per_token = {6 * N, 6 * N, 6 * N, 6 * N},
+              .tokens = C / (6 * N), .epochs = .1, .val_loss_se = .001, .train_loss = .001, .floor_nats = NAN,
+              .val_floor = NAN, .status = "finished", .cpu = "a cpu"};
+  config_defaults(&r.cfg);
+  r.cfg.budget = C;
+  strcpy(r.corpus_name, corpus);
+  snprintf(r.id, sizeof r.id, "%016x", (unsigned)i);
+  return r;
 }
 
-// Not inlined: gcc 12 then takes the text for its own address and warns of a dangling pointer.
-__attribute__((noinline)) static char *slurp(const char *name) {
-  char path[256], *text;
-  size_t len;
-  Err e;
-  snprintf(path, sizeof path, "%s/%s", dir, name);
-  if (file_read(path, &text, &len, &e)) fail_msg("%s", e.msg);
-  return text;
-}
-
+// On exact parabolas; run 3 diverged for a reason that must be escaped, run 4 repeated its corpus.
 static int setup(void **state) {
-  (void)state;
-  snprintf(dir, sizeof dir, "/tmp/isoflop-report-XXXXXX");
-  if (!mkdtemp(dir)) return -1;
-  write_study(dir);
+  if (folder_make(state)) return -1;
+  for (int i = 0; i < RUNS; i++) {
+    Record r = run_of(i, "english");
+    const double N = r.params.total, u = log(4) * (i % SIZES - 3) / 3;
+    r.params.nonemb = N / 2, r.flops_per_token = (Flops){6 * N, 5 * N, 6 * N, 3 * N};
+    r.val_loss = 2 - .15 * (i / SIZES) + .05 * u * u;
+    if (i == 3) r.val_loss = NAN, strcpy(r.status, "diverged"), strcpy(r.reason, "loss <nan> & gone");
+    if (i == 4) r.epochs = 1.5;
+    write_run(folder, &r);
+  }
   return 0;
 }
 
-static int teardown(void **state) {
-  (void)state;
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf %s", dir);
-  return system(command);
-}
-
-static double number_after(const char *text, const char *key) {
-  const char *at = strstr(text, key);
-  if (!at) fail_msg("not found: %s", key);
-  return at ? strtod(at + strlen(key), NULL) : NAN;
+static char *reported(const char *study, int draws) {
+  Err e;
+  if (report_study(study, draws, 0, NULL, &e)) fail_msg("%s", e.msg);
+  char page[1200];
+  snprintf(page, sizeof page, "%s/report.html", study);
+  return slurp(page);
 }
 
 static void fits_csv_holds_the_laws(void **state) {
   (void)state;
   Err e;
-  assert_int_equal(fit_study(dir, 0, NULL, &e), OK);
-  char *text = slurp("fits.csv");
+  assert_int_equal(fit_study(folder, 0, NULL, &e), OK);
+  char *text = slurp(in("fits.csv"));
   assert_true(!strncmp(text, "approach,convention,quantity,value,p10,p90\n", 43));
-  assert_near(number_after(text, "\n2,total/exact,a,"), .5, 1e-9);
-  assert_near(number_after(text, "\n2,total/exact,N_opt@4e11,") / (.08 * sqrt(4e11)), 1, 1e-9);
+  assert_near(number_at(text, "\n2,total/exact,a,", 0), .5, 1e-9);
+  assert_near(number_at(text, "\n2,total/exact,N_opt@4e11,", 0) / (.08 * sqrt(4e11)), 1, 1e-9);
   free(text);
-  text = slurp("tables/excluded.csv");
+  text = slurp(in("tables/excluded.csv"));
   assert_non_null(strstr(text, "0000000000000003,100000000000,"));
   assert_non_null(strstr(text, "no,\"diverged: loss <nan> & gone\""));
   assert_non_null(strstr(text, "yes,\"more than one epoch"));
@@ -89,54 +58,35 @@ static void fits_csv_holds_the_laws(void **state) {
 
 static void page_is_whole_and_offline(void **state) {
   (void)state;
-  Err e;
-  if (report_study(dir, 0, 0, NULL, &e)) fail_msg("%s", e.msg);
-  char *page = slurp("report.html");
+  char *page = reported(folder, 0);
   assert_non_null(strstr(page, "C<sup>0.500</sup>"));
   assert_non_null(strstr(page, "loss &lt;nan&gt; &amp; gone"));
   assert_null(strstr(page, "<nan>"));
   // Nothing is fetched: the only http addresses are names of XML namespaces, and the page drops those of its drawings.
-  assert_null(strstr(page, "http"));
-  assert_null(strstr(page, "src="));
-  assert_null(strstr(page, "<img"));
+  static const char *const fetched[] = {"http", "src=", "<img"};
+  for (int i = 0; i < COUNT(fetched); i++) assert_null(strstr(page, fetched[i]));
   // In Fig 1 34 points, in Fig 3 as many and 2 x 5 minima, in Fig 4 34 points twice: each a link to a row that exists.
+  assert_true(page_checked(page) >= 34 + 34 + 10 + 2 * 34);
   int marks = 0;
-  for (char *s = page; (s = strstr(s, "<a href=\"#")) != NULL;) {
-    char want[96];
-    s += 10;
-    size_t len = strcspn(s, "\"");
-    snprintf(want, sizeof want, "id=\"%.*s\"", (int)len, s);
-    assert_non_null(strstr(page, want));
-    marks += !strncmp(s + len, "\"><circle", 9);
-  }
+  for (const char *s = page; (s = strstr(s, "<a href=\"#")) != NULL; s++)
+    marks += !strncmp(strchr(s, '>'), "><circle", 8);
   assert_int_equal(marks, 34 + 34 + 10 + 2 * 34);
-  // No id twice.
-  for (char *s = page; (s = strstr(s, " id=")) != NULL; s += 5) {
-    char id[96];
-    snprintf(id, sizeof id, "%.*s", (int)(strcspn(s + 5, "'\"") + 6), s);
-    assert_null(strstr(s + 5, id));
-  }
-  // Every colour that is left in a drawing belongs to the page's theme.
-  assert_null(strstr(page, "rgb("));
   assert_non_null(strstr(page, "var(--r0)"));
   free(page);
-  for (const char *const *f = (const char *const[]){"figures/fig3.svg", "figures/fig3.png", "figures/fig3.pdf", "figures/fig3_valleys.svg",
-                                                    "figures/fig3_points.csv", NULL};
-       *f; f++)
-    free(slurp(*f));
+  static const char *const files[] = {"fig3.svg", "fig3.png", "fig3.pdf", "fig3_valleys.svg", "fig3_points.csv"};
+  for (int i = 0; i < COUNT(files); i++) free(slurp(in("figures/%s", files[i])));
 }
 
 static void same_bytes_again(void **state) {
   (void)state;
   static const char *const files[] = {"fits.csv", "report.html", "figures/fig3.svg", "figures/fig3_laws.csv",
                                       "tables/budgets.csv"};
-  char *before[5];
-  Err e;
-  assert_int_equal(report_study(dir, 0, 0, NULL, &e), OK);
-  for (int i = 0; i < 5; i++) before[i] = slurp(files[i]);
-  assert_int_equal(report_study(dir, 0, 0, NULL, &e), OK);
-  for (int i = 0; i < 5; i++) {
-    char *after = slurp(files[i]);
+  char *before[COUNT(files)];
+  free(reported(folder, 0));
+  for (int i = 0; i < COUNT(files); i++) before[i] = slurp(in("%s", files[i]));
+  free(reported(folder, 0));
+  for (int i = 0; i < COUNT(files); i++) {
+    char *after = slurp(in("%s", files[i]));
     assert_string_equal(before[i], after);
     free(after), free(before[i]);
   }
@@ -145,9 +95,7 @@ static void same_bytes_again(void **state) {
 // The link lies over the point: gnuplot's own circle and ours agree to a pixel.
 static void marks_lie_on_points(void **state) {
   (void)state;
-  Err e;
-  assert_int_equal(report_study(dir, 0, 0, NULL, &e), OK);
-  char *svg = slurp("figures/fig3_valleys.svg"), *page = slurp("report.html");
+  char *page = reported(folder, 0), *svg = slurp(in("figures/fig3_valleys.svg"));
   int found = 0;
   for (char *s = strstr(page, "id=\"fig3\""); (s = strstr(s, "class=\"mark\"")) != NULL && found < 34; s++) {
     double cx, cy, x, y;
@@ -167,77 +115,52 @@ static void marks_lie_on_points(void **state) {
 static void missing_gnuplot_is_one_line(void **state) {
   (void)state;
   Err e;
-  char *path = strdup(getenv("PATH")), fits[128];
-  snprintf(fits, sizeof fits, "%s/fits.csv", dir);
-  unlink(fits);
+  char *path = strdup(getenv("PATH"));
+  unlink(in("fits.csv"));
   setenv("PATH", "/nonexistent", 1);
-  int code = report_study(dir, 0, 0, NULL, &e);
+  const int code = report_study(folder, 0, 0, NULL, &e);
   setenv("PATH", path, 1);
   free(path);
-  assert_int_equal(code, E_IO);
-  assert_non_null(strstr(e.msg, "gnuplot-nox"));
-  assert_null(strchr(e.msg, '\n'));
-  assert_true(file_exists(fits));
+  assert_refused(code, &e, E_IO, "gnuplot-nox");
+  assert_true(file_exists(in("fits.csv")));
 }
 
 static void broken_script_is_named(void **state) {
   (void)state;
   Err e;
-  char path[128];
-  OutFile o;
-  snprintf(path, sizeof path, "%s/bad.gp", dir);
-  assert_int_equal(out_open(&o, path, &e), OK);
-  fputs("set terminal dumb\nplot sin(x\n", o.f);
-  assert_int_equal(out_commit(&o, &e), OK);
-  assert_int_equal(figures_gnuplot(dir, "bad.gp", &e), E_IO);
-  assert_non_null(strstr(e.msg, "bad.gp"));
+  write_text(in("bad.gp"), "set terminal dumb\nplot sin(x\n");
+  assert_refused(figures_gnuplot(folder, "bad.gp", &e), &e, E_IO, "bad.gp");
   assert_non_null(strstr(e.msg, "line 2"));
-  assert_null(strchr(e.msg, '\n'));
 }
 
 static void bad_records_are_named(void **state) {
   (void)state;
   Err e;
-  char path[256];
-  OutFile o;
-  snprintf(path, sizeof path, "%s/runs/damaged", dir);
-  assert_int_equal(dir_make(path, &e), OK);
-  strcat(path, "/run.ini");
-  assert_int_equal(out_open(&o, path, &e), OK);
-  fputs("[result]\nstatus = fin", o.f);
-  assert_int_equal(out_commit(&o, &e), OK);
+  assert_int_equal(dir_make(in("runs/damaged"), &e), OK);
+  write_text(in("runs/damaged/run.ini"), "[result]\nstatus = fin");
   char *text = NULL;
   size_t len;
   FILE *f = open_memstream(&text, &len);
-  assert_int_equal(fit_study(dir, 0, f, &e), OK);
+  assert_int_equal(fit_study(folder, 0, f, &e), OK);
   fclose(f);
   assert_non_null(strstr(text, "damaged/run.ini"));
   assert_non_null(strstr(text, "C^0.500"));
   free(text);
-  unlink(path);
+  unlink(in("runs/damaged/run.ini"));
 
-  assert_int_equal(fit_study("/nonexistent", 0, NULL, &e), E_RECORD);
-  assert_non_null(strstr(e.msg, "/nonexistent"));
-  snprintf(path, sizeof path, "%s/empty", dir);
-  char runs[300];
-  snprintf(runs, sizeof runs, "%s/runs", path);
-  assert_int_equal(dir_make(runs, &e), OK);
-  assert_int_equal(fit_study(path, 0, NULL, &e), E_RECORD);
-  assert_non_null(strstr(e.msg, "no run record"));
+  assert_refused(fit_study("/nonexistent", 0, NULL, &e), &e, E_RECORD, "/nonexistent");
+  assert_int_equal(dir_make(in("empty/runs"), &e), OK);
+  assert_refused(fit_study(in("empty"), 0, NULL, &e), &e, E_RECORD, "no run record");
 }
 
 // Reports honestly on whatever part has been run: one run, no budget that can be fitted.
 static void one_run_is_reported(void **state) {
   (void)state;
+  Record r;
   Err e;
-  char whole[64], part[128], command[512];
-  snprintf(part, sizeof part, "%s/part", dir);
-  snprintf(command, sizeof command, "mkdir -p %s/runs && cp -r %s/runs/0000000000000000 %s/runs/", part, dir, part);
-  assert_int_equal(system(command), 0);
-  if (report_study(part, 0, 0, NULL, &e)) fail_msg("%s", e.msg);
-  strcpy(whole, dir), strcat(dir, "/part");
-  char *page = slurp("report.html");
-  strcpy(dir, whole);
+  assert_int_equal(record_read(in("runs/%016x/run.ini", 0), &r, &e), OK);
+  write_run(in("part"), &r);
+  char *page = reported(in("part"), 0);
   assert_non_null(strstr(page, "No power law yet"));
   assert_non_null(strstr(page, "too few sizes"));
   free(page);
@@ -245,65 +168,39 @@ static void one_run_is_reported(void **state) {
 
 // Losses and training curves of a known surface, on a corpus whose floor is known.
 static const Surface toy = {1.2, 30, 50, .35, .33};
-static void write_curves(const char *where) {
-  Err e;
-  OutFile o;
-  for (int i = 0; i < 35; i++) {
-    Record r = {0};
-    config_defaults(&r.cfg);
-    double C = 1e11 * pow(4, i / 7), N = .08 * sqrt(C) * exp(log(4) * (i % 7 - 3) / 3);
-    r.cfg.budget = C, r.cfg.batch_tokens = 256;
-    r.params = (Params){.total = N, .nonemb = N};
-    r.flops_per_token = (Flops){6 * N, 6 * N, 6 * N, 6 * N};
-    r.tokens = C / (6 * N), r.epochs = .1;
-    r.val_loss = surface_at(&toy, N, r.tokens) + .002 * rng_normal(7, (uint64_t)i);
-    r.val_loss_se = r.train_loss = .001, r.val_floor = 1.21, r.floor_nats = 1.2;
-    strcpy(r.status, "finished"), strcpy(r.corpus_name, "synthetic");
-    snprintf(r.id, sizeof r.id, "%016x", (unsigned)i);
-    char path[256];
-    snprintf(path, sizeof path, "%s/runs/%s/run.ini", where, r.id);
-    *strrchr(path, '/') = 0;
-    assert_int_equal(dir_make(path, &e), OK);
-    strcat(path, "/run.ini");
-    assert_int_equal(record_write(path, &r, &e), OK);
-    strcpy(strrchr(path, '/'), "/curve.tsv");
-    assert_int_equal(out_open(&o, path, &e), OK);
-    fputs("step\ttokens\tflops\tlr\ttrain_loss\tval_loss\n", o.f);
-    for (int k = 1; k <= 100; k++) {
-      double D = r.tokens * k / 100;
-      fprintf(o.f, "%d\t%.17g\t%.17g\t0\t%.17g\t\n", k, D, 6 * N * D, surface_at(&toy, N, D) + .05 * (1 - k / 100.));
+static void write_curves(const char *study) {
+  enum { POINTS = 100 };
+  for (int i = 0; i < RUNS; i++) {
+    Record r = run_of(i, "synthetic");
+    double loss[POINTS];
+    r.cfg.batch_tokens = 256, r.val_floor = 1.21, r.floor_nats = 1.2;
+    r.val_loss = surface_at(&toy, r.params.total, r.tokens) + .002 * rng_normal(7, (uint64_t)i);
+    for (int k = 0; k < POINTS; k++) {
+      const double at = (k + 1.) / POINTS;
+      loss[k] = surface_at(&toy, r.params.total, at * r.tokens) + .05 * (1 - at);
     }
-    assert_int_equal(out_commit(&o, &e), OK);
+    write_run(study, &r);
+    write_curve(study, &r, loss, POINTS);
   }
 }
 
 static void curves_surface_floor_and_selftest_are_shown(void **state) {
   (void)state;
-  Err e;
-  char whole[64], made[64];
-  strcpy(whole, dir);
-  snprintf(made, sizeof made, "%s/made", whole);
-  write_curves(made);
-  if (report_study(made, 5, 0, NULL, &e)) fail_msg("%s", e.msg);
-  strcpy(dir, made);
-  char *page = slurp("report.html"), *fits = slurp("fits.csv"), *lines = slurp("figures/fig4_contours.csv"),
-       *envelope = slurp("figures/fig2_envelope.csv");
-  strcpy(dir, whole);
-  for (const char *const *id = (const char *const[]){"fig2", "fig3", "fig4", "selftest", "floor", NULL}; *id; id++) {
-    char want[32];
-    snprintf(want, sizeof want, " id=\"%s\"", *id);
-    if (!strstr(page, want)) fail_msg("not on the page: %s", want);
-  }
+  static const char *const ids[] = {"fig2", "fig3", "fig4", "selftest", "floor"};
+  write_curves(in("made"));
+  char *page = reported(in("made"), 5), *fits = slurp(in("made/fits.csv")),
+       *lines = slurp(in("made/figures/fig4_contours.csv")), *envelope = slurp(in("made/figures/fig2_envelope.csv"));
+  assert_on_page(page, ids, COUNT(ids));
+  page_checked(page);
   assert_non_null(strstr(page, "entropy is 1.2000 nats"));
-  assert_null(strstr(page, "rgb("));
-  assert_near(number_after(fits, "\ndata,total/exact,val_floor,"), 1.21, 0);
-  assert_near(number_after(fits, "\ndata,total/exact,selftest_draws,"), 5, 0);
-  double covered = number_after(fits, "\n2,total/exact,selftest_coverage_a,");
+  assert_near(number_at(fits, "\ndata,total/exact,val_floor,", 0), 1.21, 0);
+  assert_near(number_at(fits, "\ndata,total/exact,selftest_draws,", 0), 5, 0);
+  double covered = number_at(fits, "\n2,total/exact,selftest_coverage_a,", 0);
   assert_true(covered >= 0 && covered <= 1 && fabs(covered * 5 - round(covered * 5)) < 1e-9);
   // A contour is a line of equal loss: of the fitted surface, at C = 6ND.
-  Surface s = {number_after(fits, "\n3,total/exact,E,"), number_after(fits, "\n3,total/exact,A,"),
-               number_after(fits, "\n3,total/exact,B,"), number_after(fits, "\n3,total/exact,alpha,"),
-               number_after(fits, "\n3,total/exact,beta,")};
+  Surface s = {number_at(fits, "\n3,total/exact,E,", 0), number_at(fits, "\n3,total/exact,A,", 0),
+               number_at(fits, "\n3,total/exact,B,", 0), number_at(fits, "\n3,total/exact,alpha,", 0),
+               number_at(fits, "\n3,total/exact,beta,", 0)};
   int n = 0, used = 0;
   for (char *at = strchr(lines, '\n'); at; at = strchr(at + 1, '\n')) {
     double L, N, C;
@@ -315,14 +212,14 @@ static void curves_surface_floor_and_selftest_are_shown(void **state) {
     int yes;
     if (sscanf(at + 1, "%*f,%*f,%*f,%*f,%*[^,],%d", &yes) == 1) used += yes;
   }
-  assert_near(number_after(fits, "\n1,total/exact,points_used,"), used, 0);
+  assert_near(number_at(fits, "\n1,total/exact,points_used,", 0), used, 0);
   free(page), free(fits), free(lines), free(envelope);
 }
 
 static void draws_are_checked(void **state) {
   (void)state;
-  char *bad[] = {"fit", "--selftest", "many", dir}, *few[] = {"fit", "--selftest", "-1", dir},
-       *end[] = {"fit", dir, "--selftest"};
+  char *bad[] = {"fit", "--selftest", "many", folder}, *few[] = {"fit", "--selftest", "-1", folder},
+       *end[] = {"fit", folder, "--selftest"};
   assert_int_equal(fit_main(4, bad), E_USAGE);
   assert_int_equal(fit_main(4, few), E_USAGE);
   assert_int_equal(fit_main(3, end), E_USAGE);
@@ -341,5 +238,5 @@ int main(void) {
       cmocka_unit_test(curves_surface_floor_and_selftest_are_shown),
       cmocka_unit_test(draws_are_checked),
   };
-  return cmocka_run_group_tests(tests, setup, teardown);
+  return cmocka_run_group_tests(tests, setup, folder_remove);
 }

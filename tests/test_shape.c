@@ -2,11 +2,7 @@
 #include "kernels.h"
 #include "model.h"
 #include "shape.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-#include <cmocka.h>
+#include "testing.h"
 
 static Config shape(int C, int L, int H, int T, bool tied, bool qk_norm) {
   Config c;
@@ -75,7 +71,7 @@ static void table_a4_of_the_paper(void **state) {
       {640, 10, 10, 1.03},  {1024, 16, 20, 1.10}, {1280, 10, 24, 1.08},
       {1792, 14, 26, 1.04}, {2048, 16, 28, 1.03}, {3584, 28, 40, .99},
   };
-  for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+  for (int i = 0; i < COUNT(models); i++) {
     double d = models[i].d, L = models[i].layers, S = 2048;
     Config c = shape(models[i].d, models[i].layers, models[i].heads, (int)S, false, false);
     double softmax = 3 * 3 * models[i].heads * S * L, N = 32000 * d + L * 13 * d * d;
@@ -134,7 +130,7 @@ static void recipe_follows_its_options(void **state) {
       {"beta2_switch=256", 1, 1, .95}, {"beta2_switch=257", 1, 1, .99},  {"batch_at=256", 1, 2, .99},
       {"batch_exponent=1", 1, 2, .99}, {"beta2_large=0.9", 1, 1, .99},
   };
-  for (size_t i = 0; i < sizeof moves / sizeof *moves; i++) {
+  for (int i = 0; i < COUNT(moves); i++) {
     Config c = resolved((const char *[]){"lr_at=0.004", moves[i].option, NULL}, 4e11);
     double lr = moves[i].lr > 0 ? base.lr * moves[i].lr : 0.001;
     if (fabs(c.lr / lr - 1) > 1e-14 || c.batch_tokens != moves[i].batch * base.batch_tokens ||

@@ -1,15 +1,7 @@
 // test_surface.c: Approach 3, its cross-check and its frontier, on surfaces whose parameters are known.
 #include "fit.h"
-#include <math.h>
+#include "testing.h"
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-// cmocka's assert_float_equal compares floats.
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
 
 enum { BUDGETS = 6, SIZES = 7, N = BUDGETS * SIZES };
 static const Surface toy = {1.2, 30, 50, .35, .33};

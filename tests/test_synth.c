@@ -1,27 +1,17 @@
 // test_synth.c: the synthetic source gives the same bytes everywhere, and its stated entropy is true: measured here
 // from the bytes alone, knowing nothing of synth.c but that a word ends with white space.
 #include "corpus.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
+#include "testing.h"
 
 static const uint64_t GOLDEN_HASH = 0x392adf66d52fb71e;  // of 1,000,000 and 100,000 bytes
 static const double GOLDEN_BITS = 0.927674;              // per byte, to 5e-7
 static const char GOLDEN_TEXT[] =
     "emide nirat ake emodid gope elede lekege barel nari evod nari tek now egeneme azofa ";
 
-static char dir[] = "/tmp/isoflop-synth-XXXXXX";
-
 static Corpus open_synth(const char *name, size_t train, size_t val) {
-  char path[256];
   Corpus c;
   Err e = {0};
-  snprintf(path, sizeof path, "%s/%s", dir, name);
-  if (synth_build(path, train, val, &e) || corpus_open(&c, path, &e)) fail_msg("%s", e.msg);
+  if (synth_build(in("%s", name), train, val, &e) || corpus_open(&c, in("%s", name), &e)) fail_msg("%s", e.msg);
   return c;
 }
 
@@ -142,18 +132,6 @@ static void entropy_measured_from_the_text(void **state) {
   corpus_close(&c);
 }
 
-static int set_up(void **state) {
-  (void)state;
-  return mkdtemp(dir) ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  char command[128];
-  snprintf(command, sizeof command, "rm -rf '%s'", dir);
-  return system(command);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(same_bytes_everywhere),
@@ -161,5 +139,5 @@ int main(void) {
       cmocka_unit_test(floor_and_held_out_agree),
       cmocka_unit_test(entropy_measured_from_the_text),
   };
-  return cmocka_run_group_tests(tests, set_up, tear_down);
+  return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -1,14 +1,7 @@
 // test_tune.c: the rule from losses whose best settings are known.
 #include "kernels.h"
+#include "testing.h"
 #include "tune.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
 
 static void study_of(Study *s, const char *const *sets) {
   Config c;
@@ -191,12 +184,11 @@ static void two_knobs_at_once_are_refused(void **state) {
   Err e;
   study_of(&s, (const char *[]){"budgets=3e11", "tokens_per_param=12, 50", "sizes_per_budget=1",
                                 "vary=weight_decay 0", NULL});
-  assert_int_equal(tuning_make(&t, &s, NULL, &e), E_CONFIG);
-  assert_non_null(strstr(e.msg, "more than rate, batch, beta2 and warm-up"));
+  assert_refused(tuning_make(&t, &s, NULL, &e), &e, E_CONFIG, "more than rate, batch, beta2 and warm-up");
   study_of(&s, (const char *[]){"budgets=3e11", "tokens_per_param=12, 50", "sizes_per_budget=1",
                                 "vary=batch_scale 32", NULL});
-  assert_int_equal(tuning_make(&t, &s, NULL, &e), E_CONFIG);  // so large a batch takes another beta2
-  assert_non_null(strstr(e.msg, "departs from the rule in batch and in beta2"));
+  // So large a batch takes another beta2.
+  assert_refused(tuning_make(&t, &s, NULL, &e), &e, E_CONFIG, "departs from the rule in batch and in beta2");
 }
 
 int main(void) {

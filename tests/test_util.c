@@ -1,60 +1,34 @@
 // test_util.c: files that appear whole or not at all, what is swept away of those that did not, and texts in memory.
 // Linked with --wrap=realloc.
-#include "util.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
+#include "testing.h"
 #include <sys/wait.h>
-#include <unistd.h>
-#include <cmocka.h>
 
-static char folder[] = "/tmp/test_util.XXXXXX";
-
-static int make_folder(void **state) {
-  (void)state;
-  return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-  (void)state;
-  char command[100];
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command);
-}
-
-static const char *touch(const char *format, ...) {
-  static char path[8][300];
-  static int next;
-  char *p = path[next++ % 8];
-  va_list ap;
-  va_start(ap, format);
-  const int n = snprintf(p, 300, "%s/", folder);
-  vsnprintf(p + n, (size_t)(300 - n), format, ap);
-  va_end(ap);
-  fclose(fopen(p, "w"));
-  return p;
+static const char *touched(const char *path) {
+  write_text(path, "");
+  return path;
 }
 
 static void test_only_temporary_files_of_the_dead_are_swept_away(void **state) {
   (void)state;
   Err e;
   OutFile o;
-  char host[300], wanted[300];
+  char host[300];
   assert_int_equal(gethostname(host, sizeof host), 0);
   const pid_t dead = fork();
   if (dead == 0) _exit(0);
   waitpid(dead, NULL, 0);
-  const char *gone = touch("a.bin.%s.%d.tmp", host, (int)dead);
-  const char *kept[] = {touch("b.bin.%s.%d.tmp", host, (int)getppid()), touch("c.bin.elsewhere.%d.tmp", (int)dead),
-                        touch("d.bin.%s.%d.tmpx", host, (int)dead), touch("%s.%d.tmp", host, (int)dead), touch("e.tmp")};
+  const char *gone = touched(in("a.bin.%s.%d.tmp", host, (int)dead));
+  const char *kept[] = {touched(in("b.bin.%s.%d.tmp", host, (int)getppid())),
+                        touched(in("c.bin.elsewhere.%d.tmp", (int)dead)),
+                        touched(in("d.bin.%s.%d.tmpx", host, (int)dead)),
+                        touched(in("%s.%d.tmp", host, (int)dead)), touched(in("e.tmp"))};
   out_clear(folder);
   assert_false(file_exists(gone));
-  for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) assert_true(file_exists(kept[i]));
+  for (int i = 0; i < COUNT(kept); i++) assert_true(file_exists(kept[i]));
   out_clear("/no/such/folder");
 
   // Until it is published a file has its temporary name alone; given up, none.
-  snprintf(wanted, sizeof wanted, "%s/f", folder);
+  const char *wanted = in("f");
   assert_int_equal(out_open(&o, wanted, &e), OK);
   out_write(&o, "text", 4);
   assert_int_equal(out_sync(&o, &e), OK);
@@ -74,18 +48,13 @@ static void test_what_cannot_be_written_is_named(void **state) {
   char path[1200];
   memset(path, 'x', sizeof path);
   path[sizeof path - 1] = 0;
-  assert_int_equal(out_open(&o, path, &e), E_IO);
-  assert_non_null(strstr(e.msg, "path too long"));
-  assert_int_equal(dir_make(path, &e), E_IO);
-  assert_int_equal(out_open(&o, "/no/such/folder/f", &e), E_IO);
-  assert_non_null(strstr(e.msg, "/no/such/folder/f: cannot write"));
+  assert_refused(out_open(&o, path, &e), &e, E_IO, "path too long");
+  assert_refused(dir_make(path, &e), &e, E_IO, "path too long");
+  assert_refused(out_open(&o, "/no/such/folder/f", &e), &e, E_IO, "/no/such/folder/f: cannot write");
   // A folder in the file's place: the rename fails, and the temporary file is gone.
-  snprintf(path, sizeof path, "%s/in-the-way/file", folder);
-  assert_int_equal(dir_make(path, &e), OK);
-  snprintf(path, sizeof path, "%s/in-the-way", folder);
-  assert_int_equal(out_open(&o, path, &e), OK);
-  assert_int_equal(out_commit(&o, &e), E_IO);
-  assert_non_null(strstr(e.msg, "in-the-way: cannot write"));
+  assert_int_equal(dir_make(in("in-the-way/file"), &e), OK);
+  assert_int_equal(out_open(&o, in("in-the-way"), &e), OK);
+  assert_refused(out_commit(&o, &e), &e, E_IO, "in-the-way: cannot write");
   assert_false(file_exists(o.temp));
   assert_null(mem_new((size_t)-1 / 4, "far too much", &e));
   assert_int_equal(e.code, E_MEMORY);
@@ -124,5 +93,5 @@ int main(void) {
     cmocka_unit_test(test_what_cannot_be_written_is_named),
     cmocka_unit_test(test_no_character_of_a_text_is_lost_silently),
   };
-  return cmocka_run_group_tests_name("util", tests, make_folder, remove_folder);
+  return cmocka_run_group_tests_name("util", tests, folder_make, folder_remove);
 }

@@ -1,15 +1,8 @@
 // test_verdict.c: the forecast of a pair far beyond the budgets, from runs on a surface that is known.
 #include "kernels.h"
 #include "shape.h"
+#include "testing.h"
 #include "verdict.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-#define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
 
 static const Surface LAW = {.E = 1.0, .A = 60, .B = 120, .alpha = .4, .beta = .37};
 
