@@ -51,6 +51,7 @@ $B/tests/%: $B/tests/%.o $(SRC) $(KERN)
 	@echo "  LD $@"
 	$Q$(CC) $(CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
 $B/tests/test_model: $B/tests/ref_gpt.o
+$B/tests/test_vec: $B/tests/bench_vec.o
 $B/tests/test_checkpoint: LDLIBS += -Wl,--wrap=malloc
 $B/tests/test_util: LDLIBS += -Wl,--wrap=realloc
 .SECONDARY:

@@ -10,7 +10,7 @@ for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
 done
 for t in checkkern test_vec; do
   aarch64-linux-gnu-gcc -std=gnu11 -O2 -Wall -Wextra -Werror -fopenmp -D_GNU_SOURCE -Itests/neon -Ikernels -Isrc \
-    tests/$t.c kernels/dispatch.c kernels/gemm.c kernels/gemm_*.c kernels/vec_*.c src/util.c -lm -o "$out/$t"
+    tests/$t.c tests/bench_vec.c kernels/dispatch.c kernels/gemm.c kernels/gemm_*.c kernels/vec_*.c src/util.c -lm -o "$out/$t"
 done
 export QEMU_LD_PREFIX=/usr/aarch64-linux-gnu  # where the cross packages keep their libraries
 qemu-aarch64 "$out/checkkern" neon

@@ -9,7 +9,7 @@
 // ---- The system ------------------------------------------------------------------------------------------
 
 static const char *refused = "";  // the call that fails with EIO
-static size_t no_memory_for;      // an allocation of exactly this many bytes fails
+static size_t no_memory_for;      // the next allocation of exactly this many bytes fails
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 static bool refuses(const char *call) {
@@ -20,7 +20,11 @@ int fsync(int fd) { return refuses("fsync") ? -1 : REAL(fsync)(fd); }
 int rename(const char *from, const char *to) { return refuses("rename") ? -1 : REAL(rename)(from, to); }
 void *__real_malloc(size_t n);
 void *__wrap_malloc(size_t n);
-void *__wrap_malloc(size_t n) { return n == no_memory_for ? NULL : __real_malloc(n); }
+void *__wrap_malloc(size_t n) {
+  if (n != no_memory_for) return __real_malloc(n);
+  no_memory_for = 0;
+  return NULL;
+}
 
 // ---- A folder with checkpoints ------------------------------------------------------------------------------
 
@@ -107,7 +111,6 @@ static void no_memory_is_no_damage(void **state) {
   assert_int_equal(write_step(2, &e), OK);
   no_memory_for = POINTS * sizeof(CurvePoint);
   assert_int_equal(read_step(true, &e), -E_MEMORY);
-  no_memory_for = 0;
   assert_int_equal(read_step(true, &e), 2);
 }
 

@@ -1,0 +1,59 @@
+// bench_vec.c: nanoseconds an element of every row operation of a kernel table, for `test_vec bench`. In: a table of
+// kernels.h. Out: lines on stdout, the best of TRIALS means of REPEAT. Invariant: each repeat begins with the same
+// floats.
+#include "bench_vec.h"
+#include "util.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+void bench_vec(const Kernels *t) {
+  // 64 rows of n, in L1 or L2 as in training; scores and logits MAX_N apart, the rest dense. Heads of 16, or of 20.
+  enum { ROWS = 64, MAX_N = 256, SIZE = ROWS * MAX_N, TRIALS = 9, REPEAT = 20 };
+  static float a[SIZE], b[SIZE], c[SIZE], d[SIZE], start[SIZE], stat[SIZE], gain[MAX_N], dgain[MAX_N];
+  static const int ns[] = {16, 20, 40, 48, 128, 256};
+  const AdamCoef adam = {.lr = 1e-9f, .b1 = .9f, .b2 = .95f, .eps = 1e-8f, .grad_scale = 1, .m_corr = 1, .v_corr = 1};
+  const char *names[] = {"rmsnorm", "rmsnorm heads", "rmsnorm_back", "rmsnorm_back heads", "rope", "gelu", "softmax",
+                         "softmax_again", "softmax_back", "xent", "add", "mul", "dot", "sumsq", "adamw"};
+  volatile double sink = 0;
+  for (int i = 0; i < SIZE; i++) start[i] = (float)(2 * rng_uniform(1, (uint64_t)i) - 1);
+  printf("%s: ns an element at n =", t->name);
+  for (int j = 0; j < 6; j++) printf(" %7d", ns[j]);
+  for (int op = 0; op < 15; op++) {
+    printf("\n  %-20s      ", names[op]);
+    for (int j = 0; j < 6; j++) {
+      const int n = ns[j], head = n % 20 ? 16 : 20;
+      double best = 1e9;
+      for (int trial = 0; trial < TRIALS; trial++) {
+        double spent = 0;
+        for (int repeat = 0; repeat < REPEAT; repeat++) {
+          memcpy(a, start, sizeof a), memcpy(b, start, sizeof b), memcpy(c, start, sizeof c);
+          for (int i = 0; i < n; i++) gain[i] = 1;
+          for (int i = 0; i < ROWS * n; i++) stat[i] = 1, d[i] = fabsf(start[i]);
+          const double t0 = now_seconds();
+          switch (op) {
+            case 0: t->rmsnorm(b, n, stat, a, n, gain, ROWS, 1, n, 1e-5f); break;
+            case 1: t->rmsnorm(b, n, stat, a, n, gain, ROWS, n / head, head, 1e-5f); break;
+            case 2: t->rmsnorm_back(b, n, dgain, c, n, a, n, stat, gain, ROWS, 1, n, 1); break;
+            case 3: t->rmsnorm_back(c, n, dgain, c, n, a, n, stat, gain, ROWS, n / head, head, 0); break;
+            case 4: t->rope(a, n, b, c, ROWS, n, 1); break;
+            case 5: t->gelu(b, c, a, (size_t)ROWS * n); break;
+            case 6: for (int r = 0; r < ROWS; r++) t->softmax(a + r * MAX_N, n, .25f, stat + r, stat + 64 + r); break;
+            case 7: for (int r = 0; r < ROWS; r++) t->softmax_again(a + r * MAX_N, n, .25f, 1, 1); break;
+            case 8: for (int r = 0; r < ROWS; r++) t->softmax_back(a + r * MAX_N, b + r * MAX_N, n, .5f, .25f); break;
+            case 9: for (int r = 0; r < ROWS; r++) sink += t->xent(a + r * MAX_N, n, r % n, .1f); break;
+            case 10: t->add(a, b, (size_t)ROWS * n); break;
+            case 11: t->mul(a, b, (size_t)ROWS * n); break;
+            case 12: for (int r = 0; r < ROWS; r++) sink += t->dot(a + r * MAX_N, b + r * MAX_N, n); break;
+            case 13: sink += t->sumsq(a, (size_t)ROWS * n); break;
+            case 14: t->adamw(a, b, c, d, (size_t)ROWS * n, &adam); break;
+          }
+          spent += now_seconds() - t0;
+        }
+        best = fmin(best, spent / REPEAT);
+      }
+      printf(" %7.3f", 1e9 * best / ROWS / n);
+    }
+  }
+  printf("\n");
+}
