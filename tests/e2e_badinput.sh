@@ -1,23 +1,8 @@
 #!/bin/sh
 # Bad input: one clear line on stderr, the documented exit code, nothing lost. Speaks TAP. Environment: ISOFLOP.
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop}
-T=$(mktemp -d) && trap 'rm -rf "$T"' EXIT
-n=0
-ok() {
-  n=$((n + 1)); name=$1; shift
-  if "$@" >"$T/why" 2>&1; then echo "ok $n - $name"; else echo "not ok $n - $name"; sed 's/^/# /' "$T/why"; fi
-}
-# refused NAME EXIT_CODE PATTERN COMMAND...: that exit code, and one line on stderr that matches the pattern.
-refused() {
-  n=$((n + 1)); name=$1; want=$2; pattern=$3; shift 3
-  "$@" >"$T/out" 2>"$T/err" </dev/null; got=$?
-  if [ $got -eq "$want" ] && [ "$(wc -l <"$T/err")" -eq 1 ] && grep -qE "^isoflop.*: .*$pattern" "$T/err"; then echo "ok $n - $name"
-  else echo "not ok $n - $name"; echo "# exit code $got, expected $want; stderr, expected /$pattern/:"; sed 's/^/# /' "$T/err"; fi
-}
+. "$(dirname "$0")/lib.sh"
 sweep() { "$ISOFLOP" sweep --config configs/smoke.ini --set budgets=3e8,6e8 --set tokens_per_param=0.1,10 \
   --set sizes_per_budget=2 --set eval_tokens=4096 "$@"; }
-export ISOFLOP_DATA=${ISOFLOP_DATA:-$PWD/data}
 
 # ---- Command line
 refused "unknown command" 2 "unknown command 'swep'" "$ISOFLOP" swep
@@ -81,7 +66,7 @@ refused "fit of a folder that is no study" 5 "not a study folder|no study" "$ISO
 # ---- Full disk: a file system of 1 MB, mounted in a name space of its own so that nothing outside sees it.
 mkdir "$T/disk"
 if unshare -rm mount -t tmpfs none "$T/disk" 2>/dev/null; then
-  export T ISOFLOP
+  export T
   cat >"$T/full.sh" <<'END'
 mount -t tmpfs -o size=1m none "$T/disk" && cp -r "$T/a" "$T/disk/a" || exit 99
 rm -r "$T/disk/a/runs/$(ls "$T/disk/a/runs" | head -1)"
@@ -93,17 +78,16 @@ run >"$T/out" 2>"$T/err"; echo $? >"$T/code"
 find "$T/disk/a" -name run.ini -exec cksum {} + | sort >"$T/after"
 rm "$T/disk/fill"
 run >"$T/out2" 2>&1; echo $? >"$T/code2"
-cp "$T/disk/a/runs.csv" "$T/full.csv"
+mkdir "$T/full" && cp "$T/disk/a/runs.csv" "$T/full"
 END
   unshare -rm sh "$T/full.sh"
   ok "full disk: exit code 6" [ "$(cat "$T/code")" -eq 6 ]
   ok "full disk: one line says so" sh -c "[ \$(wc -l <'$T/err') -eq 1 ] && grep -q '^isoflop: .*No space left on device' '$T/err'"
   ok "full disk: no record is lost" cmp "$T/before" "$T/after"
   ok "with room again it goes on" [ "$(cat "$T/code2")" -eq 0 ]
-  cut -d, -f 1-19,21- "$T/full.csv" >"$T/p"; cut -d, -f 1-19,21- "$T/a/runs.csv" >"$T/q"
-  ok "and the results are those of a disk with room" cmp "$T/p" "$T/q"
+  ok "and the results are those of a disk with room" same_results "$T/full" "$T/a"
 else
-  echo "ok $((n += 1)) - full disk # SKIP no user name spaces here"
+  skip "full disk" "no user name spaces here"
 fi
 
 # ---- Damage

@@ -1,19 +1,6 @@
 #!/bin/sh
 # `isoflop bench`: columns, arithmetic, refusals. Speaks TAP. No figure of speed is judged. Environment: ISOFLOP.
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop}
-T=$(mktemp -d) && trap 'rm -rf "$T"' EXIT
-n=0
-ok() {
-  n=$((n + 1)); name=$1; shift
-  if "$@" >"$T/why" 2>&1; then echo "ok $n - $name"; else echo "not ok $n - $name"; sed 's/^/# /' "$T/why" "$T/err"; fi
-}
-refused() {
-  n=$((n + 1)); name=$1; want=$2; pattern=$3; shift 3
-  "$@" >"$T/out" 2>"$T/err" </dev/null; got=$?
-  if [ $got -eq "$want" ] && [ "$(wc -l <"$T/err")" -eq 1 ] && grep -qE "^isoflop: .*$pattern" "$T/err"; then echo "ok $n - $name"
-  else echo "not ok $n - $name"; echo "# exit code $got, expected $want; stderr, expected /$pattern/:"; sed 's/^/# /' "$T/err"; fi
-}
+. "$(dirname "$0")/lib.sh"
 shape="--set d_model=16 --set n_layers=2 --set n_heads=2 --set seq_len=32 --set batch_tokens=96 --set threads=1"
 
 # ---- gemm

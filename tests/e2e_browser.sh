@@ -1,12 +1,10 @@
 #!/bin/sh
 # e2e_browser.sh: the report of a small study of every part, opened in headless Chromium and clicked through. Speaks TAP.
 # KEEP=DIR keeps the study, its screenshots and its PDF there.
-set -u
-isoflop=${ISOFLOP:-build/isoflop}
+. "$(dirname "$0")/lib.sh"
 chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome) || {
   echo "ok 1 - # SKIP no chromium"; echo 1..1; exit 0; }
-dir=${KEEP:-$(mktemp -d)}
-[ -n "${KEEP:-}" ] || trap 'rm -rf "$dir"' EXIT
+dir=${KEEP:-$T}
 mkdir -p "$dir"
 
 cat >"$dir/study-file.ini" <<'END'
@@ -53,8 +51,8 @@ shapes = 8x2x2, 16x2x2
 seeds = 1
 vary = precision fp32 bf16
 END
-"$isoflop" sweep --config "$dir/study-file.ini" --out "$dir/study" >"$dir/log" 2>&1 &&
-  "$isoflop" report --selftest 5 "$dir/study" >>"$dir/log" 2>&1 || { tail -5 "$dir/log"; echo "not ok 1 - a small study"; exit 1; }
+"$ISOFLOP" sweep --config "$dir/study-file.ini" --out "$dir/study" >"$dir/log" 2>&1 &&
+  "$ISOFLOP" report --selftest 5 "$dir/study" >>"$dir/log" 2>&1 || { tail -5 "$dir/log"; echo "not ok 1 - a small study"; exit 1; }
 
 missing=$(grep -o 'href="[^"#]*"' "$dir/study/report.html" | sed 's/href="//;s/"//' | sort -u |
   while read -r f; do [ -s "$dir/study/$f" ] || echo "$f"; done)

@@ -3,11 +3,8 @@
 # killed and resumed, by workers without a sweep, on a Slurm cluster. Prints a hash of each (table without seconds,
 # models, curves); all are the same. Speaks TAP. Environment: ISOFLOP; FULL=1 (`make test-determinism`): the study of
 # tests/slurm.sh, all ways, Slurm among them; else a smaller study and some of the ways.
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop} FULL=${FULL:-}
-export OMP_WAIT_POLICY=passive  # threads that spin starve each other on a busy machine
-[ -w /dev/shm ] && T=$(mktemp -d -p /dev/shm) || T=$(mktemp -d)  # where a save costs little
-trap 'rm -rf "$T"' EXIT
+. "$(dirname "$0")/lib.sh"
+FULL=${FULL:-}
 if [ "$FULL" ]; then
   SETS="budgets=1e10,3e10 params_range=9000,30000 sizes_per_budget=6 checkpoint_seconds=0.2"
   workers="2 3 4 5 6 7 8" threads="unset 1 2 3 4 8" kills="1 2 3 4 5"
@@ -16,9 +13,8 @@ else
   workers="3 8" threads="unset 2 3" kills=1
 fi
 STUDY="--config configs/smoke.ini $(for set in $SETS; do echo "--set $set"; done)"
-bytes() { cut -d, -f 1-19,21- "$1/runs.csv" && cat "$1"/runs/*/model.bin "$1"/runs/*/curve.tsv; }
+bytes() { results "$1" && cat "$1"/runs/*/model.bin "$1"/runs/*/curve.tsv; }
 hash_of() { bytes "$1" | sha256sum | cut -c1-32; }
-n=0
 same() {  # same NAME HASH
   n=$((n + 1))
   if [ "$2" = "$hash" ]; then echo "ok $n - $2 $1"; else echo "not ok $n - $2 $1: expected $hash"; fi

@@ -4,23 +4,18 @@
 # the same command again, without the fault, ends with the same bytes as if nothing had been. Speaks TAP. Environment:
 # ISOFLOP; STEP: each STEP-th k (1: all, `make test-disk test-memory`); ONLY: some of
 # disk, kill and memory.
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop} STEP=${STEP:-13} ONLY=${ONLY:-disk kill memory}
-export ISOFLOP
+. "$(dirname "$0")/lib.sh"
+STEP=${STEP:-13} ONLY=${ONLY:-disk kill memory}
 SHIM=$(dirname "$ISOFLOP")/fault_inject.so
-[ -w /dev/shm ] && T=$(mktemp -d -p /dev/shm) || T=$(mktemp -d)
-trap 'rm -rf "$T"' EXIT
 SCRIPT=$PWD/tests/e2e_faults.sh
-n=0
-result() { n=$((n + 1)); if [ -s "$T/why" ]; then echo "not ok $n - $1"; sed 's/^/# /' "$T/why" | head -40; else echo "ok $n - $1"; fi; }
-skip() { echo "ok $((n += 1)) - $1 # SKIP $2"; echo "1..$n"; exit 0; }
 # faulty KIND:K COMMAND...: with the fault injected; what failed is in $T/log
 faulty() {
   rm -f "$T/log" "$T/log.count"
   fault=$1; shift
   FAULT=$fault FAULT_LOG=$T/log LD_PRELOAD=$SHIM "$@"
 }
-faulty none:0 "$ISOFLOP" --version >/dev/null 2>&1 && [ -s "$T/log" ] || skip "faults" "no $SHIM here, or it cannot be preloaded"
+faulty none:0 "$ISOFLOP" --version >/dev/null 2>&1 && [ -s "$T/log" ] ||
+  { skip "faults" "no $SHIM here, or it cannot be preloaded"; echo "1..$n"; exit 0; }
 
 cd "$T"
 unset OMP_NUM_THREADS
@@ -46,7 +41,7 @@ begin_report() { cp -rLp study w; }
 # Copies keep their times: the report tells the wall time from them.
 # What may differ between two runs of the same: seconds, the checksum over them; the processor's name, if it could not be read;
 # the moment in a PDF.
-plain() { case $1 in */run.ini) grep -vE '^(seconds|check|run_threads|cpu) ' "$1" ;; */runs.csv) cut -d, -f 1-19,21- "$1" ;;
+plain() { case $1 in */run.ini) grep -vE '^(seconds|check|run_threads|cpu) ' "$1" ;; */runs.csv) results "${1%/*}" ;;
   *.pdf) grep -av CreationDate "$1" ;; *) cat "$1" ;; esac; }
 # same DIR REF [whole]: the finished files in DIR are those of REF; with `whole` all of them are there.
 same() {
@@ -119,7 +114,7 @@ case $ONLY in *disk*)
     sed -E '1d; $d; s/^((not )?ok) [0-9]+ -/\1 -/' tmpfs
     [ "$(grep -c 'full disk of 2 MB' tmpfs)" -eq 5 ] || echo "not ok - a full disk of 2 MB: it did not come to its end"
   else
-    echo "ok $((n += 1)) - a full disk of 2 MB # SKIP no user name spaces here"
+    skip "a full disk of 2 MB" "no user name spaces here"
   fi
   for kind in enospc eio full short; do
     step=$STEP; [ $kind != short ] || step=$(((STEP + 3) / 4))

@@ -3,20 +3,11 @@
 # workers killed, the times of claims set 5 minutes back and forth all the while. No row is missing or double; what
 # failed is tried again by workers that start later; in the end the bytes are those of a quiet sweep. A finished sweep,
 # run again, trains nothing; how long that takes is told. Speaks TAP. Environment: ISOFLOP; SEEDS: 16 cells each (default 2; `make test-fire`: 25, 400 cells).
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop} SEEDS=${SEEDS:-2}
-[ -w /dev/shm ] && T=$(mktemp -d -p /dev/shm) || T=$(mktemp -d)  # where a save costs little
-trap 'rm -rf "$T"' EXIT
-n=0
-ok() {  # ok NAME COMMAND...: passes if the command does
-  n=$((n + 1)); name=$1; shift
-  if "$@" >"$T/why" 2>&1; then echo "ok $n - $name"; else echo "not ok $n - $name"; sed 's/^/# /' "$T/why"; fi
-}
+. "$(dirname "$0")/lib.sh"
+SEEDS=${SEEDS:-2}
 STUDY="--config configs/smoke.ini --set budgets=1.5e8,2e8,3e8,4e8 --set params_range=2000,30000 --set sizes_per_budget=4
   --set seeds=$SEEDS --set eval_tokens=2048 --set eval_points=1"
 cells=$((16 * SEEDS)) tenth=$((16 * SEEDS / 10))
-column() { awk -F, -v name="$1" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) c = i; next } { print $c }' "$2"; }
-results() { cut -d, -f 1-19,21- "$1/runs.csv"; }
 "$ISOFLOP" sweep $STUDY --out "$T/quiet" >/dev/null 2>&1
 ok "a quiet sweep of $cells cells" [ "$(ls "$T/quiet/runs" | wc -l)" -eq $cells ]
 "$ISOFLOP" plan $STUDY --out "$T/fire" >/dev/null 2>&1
@@ -39,7 +30,6 @@ for i in 1 2 3; do  # a worker less at each fifth of the way
 done
 wait $workers 2>/dev/null
 kill $skew
-lines() { cat "$@" | cut -c1-16 | grep -cE '^[0-9a-f]{16}$'; }
 ok "at least $tenth cells were made to fail, and did" \
   [ "$(column status "$T/fire/runs.csv" | grep -c failed)" -eq $failing ]
 column run_id "$T/fire/runs.csv" | sort >"$T/ids"
@@ -49,14 +39,8 @@ ok "no cell was run twice by those that lived, beyond the 3 that were taken over
 rmdir "$T"/fire/runs/*/curve.tsv/in-the-way "$T"/fire/runs/*/curve.tsv 2>/dev/null  # those that are folders
 for i in 1 2 3; do "$ISOFLOP" worker --dir "$T/fire" >"$T/log$i" 2>&1 & done; wait
 ok "workers that start later run what failed, and nothing else" [ "$(lines "$T"/log[123])" -eq $failing ]
-results "$T/quiet" >"$T/a"; results "$T/fire" >"$T/b"
-ok "the results of the quiet sweep" diff "$T/a" "$T/b"
-same() {
-  for run in $(ls "$T/quiet/runs"); do
-    cmp "$T/quiet/runs/$run/model.bin" "$T/fire/runs/$run/model.bin" || return 1
-  done
-}
-ok "the models of the quiet sweep" same
+ok "the results of the quiet sweep" same_results "$T/quiet" "$T/fire"
+ok "the models of the quiet sweep" same_models "$T/quiet" "$T/fire"
 "$ISOFLOP" worker --dir "$T/fire" >"$T/log" 2>&1
 ok "a worker once more: nothing is trained" [ "$? $(wc -c <"$T/log")" = "0 0" ]
 began=$(date +%s%N)

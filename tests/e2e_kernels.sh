@@ -2,17 +2,8 @@
 # No instruction set leaks: the object files of one keep to themselves, everything else is for any CPU, and the program
 # runs on a CPU without AVX. Also: the AVX-512 micro-kernels keep their tiles in registers. Speaks TAP.
 # Environment: ISOFLOP; the object files are looked for beside it.
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop}
+. "$(dirname "$0")/lib.sh"
 OBJ=$(dirname "$ISOFLOP")
-T=$(mktemp -d) && trap 'rm -rf "$T"' EXIT
-n=0
-# ok NAME COMMAND...: passes if the command succeeds.
-ok() {
-  n=$((n + 1)); name=$1; shift
-  if "$@" >"$T/why" 2>&1; then echo "ok $n - $name"; else echo "not ok $n - $name"; sed 's/^/# /' "$T/why"; fi
-}
-skip() { n=$((n + 1)); echo "ok $n - $1 # SKIP $2"; }
 # none NAME FILE: passes if the file is empty; its first lines are the reason if not.
 none() { ok "$1" sh -c 'head -5 "$0"; [ ! -s "$0" ]' "$2"; }
 

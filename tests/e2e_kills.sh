@@ -2,19 +2,14 @@
 # Training killed by SIGKILL at random moments, and started again each time: the model and the curve are those of a run that
 # nobody touched, whatever the threads. Speaks TAP. Environment: ISOFLOP; KILLS (default 50; `make test-random-kills`:
 # 1000); SEED of the moments.
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop} KILLS=${KILLS:-50} SEED=${SEED:-1}
-[ -w /dev/shm ] && T=$(mktemp -d -p /dev/shm) || T=$(mktemp -d)
-trap 'rm -rf "$T"' EXIT
-export OMP_WAIT_POLICY=passive  # two threads on a busy core
-n=0
-result() { n=$((n + 1)); if [ -s "$T/why" ]; then echo "not ok $n - $1"; sed 's/^/# /' "$T/why" | head -40; else echo "ok $n - $1"; fi; }
+. "$(dirname "$0")/lib.sh"
+KILLS=${KILLS:-50} SEED=${SEED:-1}
 cd "$T" && "$ISOFLOP" corpus synth small.tok 200000 40000 >/dev/null || exit 1
 RUN="train --set corpus=small.tok --set d_model=32 --set n_layers=2 --set seq_len=32 --set batch_tokens=256
   --set tokens=128000 --set eval_tokens=2048 --set checkpoint_seconds=0"
 "$ISOFLOP" $RUN --out ref >log 2>&1 || { cat log; exit 1; }
 # Moments between 0 and a third of the time that the whole run takes here: a few kills a run.
-seconds=$(sed -n 's/^seconds = //p' ref/run.ini)
+seconds=$(value seconds ref/run.ini)
 kills=0 runs=0 started=0
 : >why
 while [ $kills -lt "$KILLS" ] && [ ! -s why ]; do

@@ -1,14 +1,7 @@
 #!/bin/sh
 # A study of several parts, end to end at toy size: stages that wait for records, a forecast before its pair, the same
 # bytes after a kill. Speaks TAP. Environment: ISOFLOP (default build/isoflop).
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop}
-T=$(mktemp -d) && trap 'rm -rf "$T"' EXIT
-n=0
-ok() {  # ok NAME COMMAND...: passes if the command does
-  n=$((n + 1)); name=$1; shift
-  if "$@" >"$T/why" 2>&1; then echo "ok $n - $name"; else echo "not ok $n - $name"; sed 's/^/# /' "$T/why"; fi
-}
+. "$(dirname "$0")/lib.sh"
 cat >"$T/study.ini" <<'END'
 [study]
 budgets = 2e8, 4e8, 8e8, 1.6e9
@@ -41,8 +34,6 @@ END
 cat src/*.c >"$T/text.txt"  # another corpus, for the last part
 sweep() { "$ISOFLOP" sweep --config "$T/study.ini" --set "verdict-text:corpus=$T/text.txt" "$@"; }
 runs() { awk -F, 'NR > 1' "$1/runs.csv" | wc -l; }
-results() { cut -d, -f 1-19,21- "$1/runs.csv"; }  # all but seconds
-same() { results "$1" >"$T/a" && results "$2" >"$T/b" && [ -s "$T/a" ] && diff "$T/a" "$T/b"; }
 of_budget() { awk -F, -v b="$2" 'NR > 1 && $4 == b' "$1/runs.csv" | wc -l; }
 earlier() {  # earlier FILE FILE...: is the first older than all others?
   first=$1; shift
@@ -76,7 +67,7 @@ ok "the finished study trains nothing" eval 'sweep --out "$T/one" >"$T/again" &&
 ok "killed in the middle" eval 'sweep --out "$T/two" --workers 2 >"$T/log" & pid=$!
   while [ "$(ls "$T/two/runs" 2>/dev/null | wc -l)" -lt 12 ]; do sleep 0.05; done; kill -9 $pid; wait $pid; [ $? -eq 137 ]'
 ok "and gone on with, by one worker" sweep --out "$T/two" --workers 1
-ok "the same runs to the byte" same "$T/one" "$T/two"
+ok "the same runs to the byte" same_results "$T/one" "$T/two"
 ok "the same forecast to the byte" cmp "$T/one/forecast-verdict.ini" "$T/two/forecast-verdict.ini"
 ok "the laws are those of two parts" eval '"$ISOFLOP" fit --selftest 0 "$T/one" | grep -E "(29|28) of (29|28) runs used"'
 echo "1..$n"

@@ -1,39 +1,11 @@
 #!/bin/sh
 # The sweep, end to end: the same bytes however it is run and whatever interrupts it; what is done is never done again.
 # Speaks TAP. Environment: ISOFLOP (default build/isoflop). Takes a few seconds.
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop}
-export OMP_WAIT_POLICY=passive  # threads that spin starve each other on a busy machine
-[ -w /dev/shm ] && T=$(mktemp -d -p /dev/shm) || T=$(mktemp -d)  # where a save costs little, lest checkpoints be few
-trap 'rm -rf "$T"' EXIT
-n=0
-ok() {  # ok NAME COMMAND...: passes if the command does
-  n=$((n + 1)); name=$1; shift
-  if "$@" >"$T/why" 2>&1; then echo "ok $n - $name"; else echo "not ok $n - $name"; sed 's/^/# /' "$T/why"; fi
-}
-# The smoke study made smaller still: about a dozen cells, all under a second.
-small() { "$ISOFLOP" sweep --config configs/smoke.ini --set budgets=3e8,6e8,1.2e9 --set tokens_per_param=0.1,10 \
-  --set sizes_per_budget=4 --set eval_tokens=4096 "$@"; }
-# Four cells that last long enough to be interrupted, and save themselves all the time.
-SLOW="sweep --config configs/smoke.ini --set budgets=2e9,2e10 --set params_range=14000,21000 --set sizes_per_budget=2
-  --set checkpoint_seconds=0 --workers 2"
-column() { awk -F, -v name="$1" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) c = i; next } { print $c }' "$2"; }
-results() { cut -d, -f 1-19,21- "$1/runs.csv"; }  # all but seconds
-same_results() { results "$1" >"$T/a" && results "$2" >"$T/b" && [ -s "$T/a" ] && diff "$T/a" "$T/b"; }
-same_models() {
-  [ "$(ls "$1/runs" | wc -l)" -gt 0 ] || return 1
-  for id in $(ls "$1/runs"); do cmp "$1/runs/$id/model.bin" "$2/runs/$id/model.bin" || return 1; done
-}
-within() {  # within SECONDS COMMAND...: waits until the command passes
-  left=$(($1 * 20)); shift
-  while ! "$@" >/dev/null 2>&1; do left=$((left - 1)); [ $left -gt 0 ] || return 1; sleep 0.05; done
-}
-exists() { ls $1; }  # a pattern
+. "$(dirname "$0")/lib.sh"
+small() { "$ISOFLOP" sweep $SMALL "$@"; }
+SLOW="sweep $SLOW --workers 2"
 # What train processes write into: the folders of claims.
 saved() { exists "$1/runs/*/*/checkpoint.bin"; }
-children() {
-  awk -v parent="$1" '/^Pid:/ { pid = $2 } /^PPid:/ && $2 == parent { print pid }' /proc/[0-9]*/status 2>/dev/null
-}
 
 # ---- Same bytes for any number of workers and threads
 small --out "$T/one" --workers 1 >"$T/log" 2>&1
@@ -106,7 +78,6 @@ kill -9 $pid; wait $pid 2>/dev/null
 ok "after SIGKILL, started again at once: exit code 0" [ $? -eq 0 ]
 ok "after SIGKILL: the same results" same_results "$T/ref" "$T/kill"
 ok "after SIGKILL: the same models" same_models "$T/ref" "$T/kill"
-only_results() { ! find "$1" -type f | grep -vE '/(model.bin|curve.tsv|run.ini|runs.csv|study.ini)$'; }
 ok "after SIGKILL: nothing but results is left" only_results "$T/kill"
 
 for signal in INT:130 TERM:143; do
@@ -141,6 +112,6 @@ if script -qec true /dev/null >/dev/null 2>&1; then
   ok "a live line with progress, speed, time left and losses" sh -c "tr '\r' '\n' <'$T/typescript' | grep -qE '^ *[0-9.]+ %  ./4 runs  [0-9.]+ GFLOP/s  .* left  .*[0-9]x2 +[0-9]+% [0-9.]+'"
   ok "the same results" same_results "$T/ref" "$T/tty"
 else
-  echo "ok $((n += 1)) - a live line # SKIP no script(1), or no terminal for it"
+  skip "a live line" "no script(1), or no terminal for it"
 fi
 echo "1..$n"

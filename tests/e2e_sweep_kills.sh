@@ -3,26 +3,15 @@
 # and which are started again each time: tables, models, curves and figures are those of a sweep that nobody touched.
 # Speaks TAP. Environment: ISOFLOP; KILLS and the least number of SWEEPS (default 6 and 1; `make test-sweep-kills`: 200
 # and 20); SEED of the moments.
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop} KILLS=${KILLS:-6} SWEEPS=${SWEEPS:-1} SEED=${SEED:-1}
-[ -w /dev/shm ] && T=$(mktemp -d -p /dev/shm) || T=$(mktemp -d)  # where a save costs little
-trap 'rm -rf "$T"' EXIT
-n=0
-result() {
-  n=$((n + 1))
-  if [ -s "$T/why" ]; then echo "not ok $n - $1"; sed 's/^/# /' "$T/why" | head -40; else echo "ok $n - $1"; fi
-}
+. "$(dirname "$0")/lib.sh"
+KILLS=${KILLS:-6} SWEEPS=${SWEEPS:-1} SEED=${SEED:-1}
 SWEEP="sweep --config configs/smoke.ini --set budgets=1e9,2e9,4e9 --set params_range=5000,30000 --set sizes_per_budget=5
   --set checkpoint_seconds=0 --set eval_tokens=4096 --workers 3"
-children() {
-  awk -v parent="$1" '/^Pid:/ { pid = $2 } /^PPid:/ && $2 == parent { print pid }' /proc/[0-9]*/status 2>/dev/null
-}
 random() { awk -v s=$SEED -v i="$1" -v m="$2" 'BEGIN { srand(s * 100003 + i); rand(); printf "%.3f", rand() * m }'; }
 began=$(date +%s%N)
 "$ISOFLOP" $SWEEP --out "$T/ref" >"$T/log" 2>&1 || { cat "$T/log"; exit 1; }
 longest=$(awk -v a=$began -v b=$(date +%s%N) 'BEGIN { print (b - a) / 4e9 }')
 "$ISOFLOP" report --selftest 3 "$T/ref" >/dev/null 2>&1
-results() { cut -d, -f 1-19,21- "$1/runs.csv"; }
 
 : >"$T/why"
 kills=0 sweeps=0

@@ -1,15 +1,7 @@
 #!/bin/sh
 # Tuning, end to end on models of a second: a rule that is far off is moved the right way, what comes out is a study file,
 # and nothing depends on workers or on how often it was started. Speaks TAP. Environment: ISOFLOP. Takes some seconds.
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop}
-T=$(mktemp -d) && trap 'rm -rf "$T"' EXIT
-export ISOFLOP_DATA=${ISOFLOP_DATA:-$PWD/data}
-n=0
-ok() {
-  n=$((n + 1)); name=$1; shift
-  if "$@" >"$T/why" 2>&1; then echo "ok $n - $name"; else echo "not ok $n - $name"; sed 's/^/# /' "$T/why"; fi
-}
+. "$(dirname "$0")/lib.sh"
 cat >"$T/tune.ini" <<'INI'
 [study]
 study = tune
@@ -27,7 +19,6 @@ lr_exponent = 0
 eval_tokens = 16384
 INI
 tune() { "$ISOFLOP" tune --config "$T/tune.ini" "$@"; }
-value() { sed -n "s/^$1 = //p" "$2"; }
 
 tune --out "$T/one" --workers 2 >"$T/log" 2>&1
 ok "a tuning ends with exit code 0" [ $? -eq 0 ]

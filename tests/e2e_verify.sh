@@ -1,18 +1,8 @@
 #!/bin/sh
 # verify names what is damaged; rerun says whether a run gives the same bytes; runs that diverge are results that no fit
 # uses. Speaks TAP. Environment: ISOFLOP (default build/isoflop).
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop}
-export OMP_WAIT_POLICY=passive  # threads that spin starve each other on a busy machine
-[ -w /dev/shm ] && T=$(mktemp -d -p /dev/shm) || T=$(mktemp -d)  # where a save costs little
-trap 'rm -rf "$T"' EXIT
+. "$(dirname "$0")/lib.sh"
 export TMPDIR=$T
-n=0
-ok() {  # ok NAME COMMAND...: passes if the command does
-  n=$((n + 1)); name=$1; shift
-  if "$@" >"$T/why" 2>&1; then echo "ok $n - $name"; else echo "not ok $n - $name"; sed 's/^/# /' "$T/why"; fi
-}
-code() { want=$1; shift; "$@"; [ $? -eq $want ]; }  # code N COMMAND...: passes if it ends with N
 
 cat >"$T/study.ini" <<'END'
 [study]

@@ -1,40 +1,9 @@
 #!/bin/sh
 # Workers that share a folder: claims, takeovers, clocks that disagree, owners that oversleep. Whatever happens, a row a
 # cell, the same bytes. Speaks TAP. Environment: ISOFLOP (default build/isoflop).
-set -u
-ISOFLOP=${ISOFLOP:-$PWD/build/isoflop}
-[ -w /dev/shm ] && T=$(mktemp -d -p /dev/shm) || T=$(mktemp -d)  # where a save costs little
-trap 'rm -rf "$T"' EXIT
-n=0
-ok() {  # ok NAME COMMAND...: passes if the command does
-  n=$((n + 1)); name=$1; shift
-  if "$@" >"$T/why" 2>&1; then echo "ok $n - $name"; else echo "not ok $n - $name"; sed 's/^/# /' "$T/why"; fi
-}
-SMALL="--config configs/smoke.ini --set budgets=3e8,6e8,1.2e9 --set tokens_per_param=0.1,10 --set sizes_per_budget=4
-  --set eval_tokens=4096"
-SLOW="--config configs/smoke.ini --set budgets=2e9,2e10 --set params_range=14000,21000 --set sizes_per_budget=2
-  --set checkpoint_seconds=0"
+. "$(dirname "$0")/lib.sh"
 sweep() { "$ISOFLOP" sweep "$@"; }
 study() { "$ISOFLOP" plan $1 --out "$2" >/dev/null 2>&1; }  # the folder of a study, nothing run yet
-results() { cut -d, -f 1-19,21- "$1/runs.csv"; }  # all but seconds
-same_results() { results "$1" >"$T/a" && results "$2" >"$T/b" && [ -s "$T/a" ] && diff "$T/a" "$T/b"; }
-same_models() {
-  [ "$(ls "$1/runs" | wc -l)" -gt 0 ] || return 1
-  for m in $(ls "$1/runs"); do
-    cmp "$1/runs/$m/model.bin" "$2/runs/$m/model.bin" && cmp "$1/runs/$m/curve.tsv" "$2/runs/$m/curve.tsv" || return 1
-  done
-}
-only_results() { ! find "$1" -type f | grep -vE '/(model.bin|curve.tsv|run.ini|runs.csv|study.ini)$'; }
-within() {  # within SECONDS COMMAND...: waits until the command passes
-  left=$(($1 * 20)); shift
-  while ! "$@" >/dev/null 2>&1; do left=$((left - 1)); [ $left -gt 0 ] || return 1; sleep 0.05; done
-}
-exists() { ls $1; }  # a pattern
-children() {
-  awk -v parent="$1" '/^Pid:/ { pid = $2 } /^PPid:/ && $2 == parent { print pid }' /proc/[0-9]*/status 2>/dev/null
-}
-lines() { cat "$@" | grep -cE '^(\[[0-9/]*\] )?[0-9a-f]{16}  C '; }  # runs that were told of
-
 sweep $SMALL --out "$T/ref" --workers 1 >/dev/null 2>&1
 ok "the reference" [ $? -eq 0 ]
 cells=$(ls "$T/ref/runs" | wc -l)

@@ -24,20 +24,20 @@
 
 // Arrays that end where an unreadable page begins, with NaN in front: a read past the end dies, and a write in front
 // shows when the array is made anew, or at the end of the test.
-enum { PAGE = 4096, MAX_FLOATS = 16 * PAGE / 4, N_ARRAYS = 8, FRONT = 64 };
+enum { PAGE = 4096, BYTES = 16 * PAGE, MAX_FLOATS = BYTES / 4, N_ARRAYS = 8, FRONT = 64 };
 static float *array_end[N_ARRAYS], *array_begin[N_ARRAYS];
 
 static float *array_make(void) {  // its end
-  const size_t bytes = MAX_FLOATS * sizeof(float);
-  char *p = mmap(NULL, bytes + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED || mprotect(p + bytes, PAGE, PROT_NONE) != 0) exit(99);
-  return (float *)(p + bytes);
+  char *p = mmap(NULL, BYTES + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED || mprotect(p + BYTES, PAGE, PROT_NONE) != 0) exit(99);
+  return (float *)(p + BYTES);
 }
 
 static void check_front(int i) {
-  for (int j = 1; array_begin[i] && j <= FRONT; j++)
-    if (!isnan(array_begin[i][-j])) fail_msg("something has written %d in front of array %d", j, i);
-  array_begin[i] = NULL;
+  const float *p = array_begin[i];
+  array_begin[i] = NULL;  // told of once
+  for (int j = 1; p && j <= FRONT; j++)
+    if (!isnan(p[-j])) fail_msg("something has written %d in front of array %d", j, i);
 }
 
 static double uniform(void) {  // in [0, 1)
