@@ -249,7 +249,6 @@ typedef struct Envelope {
 typedef struct Ranking Ranking;
 Ranking *ranking_new(const Points *ps, const Records *rs, const Curves *cs, Err *e);
 void ranking_free(Ranking *q);
-double ranking_end(const Ranking *q, int point);  // where the smoothed curve of a point ends; NaN: it has none
 // The winners, each curve moved by shift[i] nats (NULL: none).
 void ranking_winners(const Ranking *q, const Points *ps, const double *shift, EnvelopePoint *out /* [ENVELOPE_POINTS] */);
 // Laws through the used winners number first..last-1, as values (r < 0) or resample r. d_law may be NULL. False: fewer

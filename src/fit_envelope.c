@@ -167,8 +167,6 @@ void ranking_free(Ranking *q) {
   free(q);
 }
 
-double ranking_end(const Ranking *q, int point) { return q->end[point]; }
-
 void ranking_shift(const Ranking *q, const Points *ps, const double *loss, double *shift) {
   for (int i = 0; i < ps->n; i++) shift[i] = isnan(q->end[i]) || isnan(loss[i]) ? 0 : loss[i] - q->end[i];
 }

@@ -4,12 +4,13 @@
 // else works in the folder, listens to them and tells; so it may die at any moment.
 #include "sweep.h"
 #include "claim.h"
+#include "signals.h"
 #include "train.h"
 #include "worker.h"
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -174,6 +175,11 @@ static double time_left(const Sweep *s) {
   return left * worked / predicted;
 }
 
+static int columns(void) {  // of the terminal
+  struct winsize size;
+  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+}
+
 static void draw(const Sweep *s) {
   if (!s->live) return;
   double done = s->done_flops, session = s->flops;
@@ -191,24 +197,25 @@ static void draw(const Sweep *s) {
   char line[1400];
   snprintf(line, sizeof line, "%5.1f %%  %d/%d runs  %.1f GFLOP/s  %s left %s", 100 * done / s->total_flops, s->done,
            s->total, session / fmax(now_seconds() - s->began, 1e-3) / 1e9, plan_duration(time_left(s)), losses);
-  struct winsize size;
-  const int width = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1 : 79;
-  printf("\r%.*s\033[K", width, line);
+  int end = columns() - 1;  // of the last loss that has room, whole
+  if ((int)strlen(line) <= end) end = (int)strlen(line);
+  else
+    while (end > 0 && strncmp(line + end, "  ", 2)) end--;
+  printf("\r%.*s\033[K", end, line);
   fflush(stdout);
 }
 
 static void print_run(const Sweep *s, const Record *r) {
-  printf("%s[%d/%d] ", s->live ? "\r\033[K" : "", s->done, s->total);
-  worker_print_run(r, stdout);
-  printf("  %s left\n", plan_duration(time_left(s)));
+  char left[40];
+  snprintf(left, sizeof left, "%s", plan_duration(time_left(s)));
+  if (s->live) printf("\r\033[K");
+  const int n = printf("[%d/%d] ", s->done, s->total);
+  worker_print_run(r, left, s->live ? columns() - n : INT_MAX, stdout);
   fflush(stdout);
 }
 
-static volatile sig_atomic_t stop_signal, n_signals, status_wanted;
-
 static void tell_status(const Sweep *s) {
-  if (!status_wanted) return;
-  status_wanted = 0;
+  if (!status_asked()) return;
   fprintf(stderr, "%ssweep %s: %d of %d runs done, %s left\n", s->live ? "\r\033[K" : "", s->dir, s->done, s->total,
           plan_duration(time_left(s)));
   for (int k = 0; k < s->n_workers; k++) {
@@ -221,15 +228,6 @@ static void tell_status(const Sweep *s) {
 }
 
 // ---- The sweep ------------------------------------------------------------------------------------------
-
-static void on_signal(int sig) {
-  if (sig == SIGUSR1) {
-    status_wanted = 1;
-    return;
-  }
-  stop_signal = sig;
-  n_signals++;
-}
 
 static void on_progress(Worker *w, double at, double loss) {
   w->at = at;
@@ -307,8 +305,8 @@ static void sweep_loop(Sweep *s, struct pollfd *polls, Err *e) {
       running += s->workers[k].pid != 0;
     }
     if (!running) return;
-    if (n_signals > told) {
-      told = n_signals;
+    if (n_stops > told) {
+      told = n_stops;
       for (int k = 0; k < s->n_workers; k++)
         if (s->workers[k].pid) kill(s->workers[k].pid, stop_signal);
     }
@@ -367,21 +365,16 @@ static int sweep_begin(Sweep *s, Err *e) {
 
 int sweep_run(const Study *study, const char *dir, int workers, Err *e) {
   *e = (Err){0};
-  stop_signal = n_signals = status_wanted = 0;
   Sweep s = {.study = *study, .dir = dir, .n_workers = workers, .live = isatty(STDOUT_FILENO)};
   s.workers = mem_new((size_t)workers * sizeof *s.workers, "sweep", e);
   struct pollfd *polls = mem_new((size_t)workers * sizeof *polls, "sweep", e);
-  struct sigaction act = {.sa_handler = on_signal}, was_int, was_term, was_usr;  // no SA_RESTART: poll returns at once
-  sigaction(SIGINT, &act, &was_int);
-  sigaction(SIGTERM, &act, &was_term);
-  sigaction(SIGUSR1, &act, &was_usr);
+  Signals before;
+  signals_listen(&before, false);
   if (s.workers && polls && sweep_begin(&s, e) == OK) {
     sweep_loop(&s, polls, e);
     if (!e->code) sweep_conclude(&s, e);
   }
-  sigaction(SIGINT, &was_int, NULL);
-  sigaction(SIGTERM, &was_term, NULL);
-  sigaction(SIGUSR1, &was_usr, NULL);
+  signals_leave(&before);
   plan_free(&s.plan);
   free(s.is_done);
   free(polls);

@@ -6,10 +6,10 @@
 #include "train.h"
 #include "batch.h"
 #include "kernels.h"
+#include "signals.h"
 #include <gnu/libc-version.h>
 #include <math.h>
 #include <omp.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,17 +22,6 @@ enum {
 };
 static const double MAX_LOST = 60;        // seconds of work that a kill may cost
 static const double DIVERGED_RISE = 1.0;  // nats above the best held-out loss so far, or above that of knowing nothing
-
-static volatile sig_atomic_t stop_signal, status_wanted;
-
-static void on_signal(int sig) {
-  if (sig == SIGUSR1) {
-    status_wanted = 1;
-    return;
-  }
-  if (stop_signal) _exit(128 + sig);  // the second one does not wait
-  stop_signal = sig;
-}
 
 int train_eval(Model *m, const Corpus *corpus, int windows, double *loss, double *se, Err *e) {
   const int T = m->cfg.seq_len;
@@ -222,8 +211,8 @@ static bool save_due(const Run *r, double now) {
 static int attend(Run *r, Err *e) {
   const double now = now_seconds();
   const bool over = r->p.step == r->steps || !is_running(r);
-  if (over || status_wanted || now - r->told > (r->kind == PROGRESS_PIPE ? 0.25 : 2)) {
-    status_wanted = 0;
+  const bool asked = status_asked();
+  if (over || asked || now - r->told > (r->kind == PROGRESS_PIPE ? 0.25 : 2)) {
     r->told = now;
     report(r);
   }
@@ -271,19 +260,15 @@ int train_run(const Config *cfg, const Corpus *corpus, const char *dir, Progress
            .attended = now,
            .saved = now};
   r.steps = (int)lround(cfg->tokens / cfg->batch_tokens);
-  struct sigaction act = {.sa_handler = on_signal}, was_int, was_term, was_usr;
-  sigaction(SIGINT, &act, &was_int);
-  sigaction(SIGTERM, &act, &was_term);
-  sigaction(SIGUSR1, &act, &was_usr);
+  Signals before;
+  signals_listen(&before, true);
   int code = begin(&r, e);
   while (code == OK && r.p.step < r.steps && is_running(&r)) {
     code = advance(&r, e);
     if (code == OK) code = attend(&r, e);
   }
   if (code == OK) code = conclude(&r, e);
-  sigaction(SIGINT, &was_int, NULL);
-  sigaction(SIGTERM, &was_term, NULL);
-  sigaction(SIGUSR1, &was_usr, NULL);
+  signals_leave(&before);
   free(r.p.points);
   free(r.rows);
   model_free(&r.model);

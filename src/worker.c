@@ -4,14 +4,16 @@
 // record, so it may die at any moment. A failed cell is tried again by workers that were started after it failed.
 #include "worker.h"
 #include "claim.h"
+#include "signals.h"
 #include "train.h"
 #include "verdict.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <math.h>
 #include <poll.h>
-#include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -57,13 +59,40 @@ int worker_table(const char *dir, Records *all, Err *e) {
   return e->code;
 }
 
-void worker_print_run(const Record *r, FILE *f) {
+enum { LINE = 512, TERSEST = 6 };
+
+__attribute__((format(printf, 2, 3))) static void add(char line[LINE], const char *format, ...) {
+  const size_t n = strlen(line);
+  va_list args;
+  va_start(args, format);
+  vsnprintf(line + n, LINE - n, format, args);
+  va_end(args);
+}
+
+static void run_line(char line[LINE], const Record *r, const char *left, int terse) {
   const Config *c = &r->cfg;
-  fprintf(f, "%s  C %.2g  %dx%d  N %.0f  D %.0f  ", r->id, c->budget, c->d_model, c->n_layers, r->params.total,
-          c->tokens);
-  if (strcmp(r->status, "finished")) fprintf(f, "%s: %s", r->status, r->reason);
-  else fprintf(f, "loss %.4f +- %.4f  train %.4f", r->val_loss, r->val_loss_se, r->train_loss);
-  fprintf(f, "  %s", plan_duration(r->seconds));
+  snprintf(line, LINE, "%.*s", terse < 4 ? 16 : 8, r->id);
+  if (terse < 3) add(line, "  C %.2g", c->budget);
+  add(line, "  %dx%d", c->d_model, c->n_layers);
+  if (terse < 1) add(line, "  N %.0f  D %.0f", r->params.total, c->tokens);
+  else add(line, "  N %s  D %s", text_count(r->params.total), text_count(c->tokens));
+  if (strcmp(r->status, "finished")) add(line, "  %s: %s", r->status, r->reason);
+  else {
+    add(line, "  loss %.4f", r->val_loss);
+    if (terse < TERSEST) add(line, " +- %.4f", r->val_loss_se);
+    if (terse < 2) add(line, "  train %.4f", r->train_loss);
+  }
+  if (terse < 5) add(line, "  %s", plan_duration(r->seconds));
+  if (terse < 4 && left) add(line, "  %s left", left);
+}
+
+void worker_print_run(const Record *r, const char *left, int width, FILE *f) {
+  char line[LINE];
+  for (int terse = 0; terse <= TERSEST; terse++) {
+    run_line(line, r, left, terse);
+    if ((int)strlen(line) <= width) break;
+  }
+  fprintf(f, "%.*s\n", width < 0 ? 0 : width, line);
 }
 
 bool lines_read(Lines *l, int fd, void (*line)(void *, const char *), void *user) {
@@ -133,20 +162,8 @@ typedef struct Work {
   char last[200];        // the last line of its stderr that was no progress
 } Work;
 
-static volatile sig_atomic_t stop_signal, n_signals, status_wanted;
-
-static void on_signal(int sig) {
-  if (sig == SIGUSR1) {
-    status_wanted = 1;
-    return;
-  }
-  stop_signal = sig;
-  n_signals++;
-}
-
 static void tell_status(const Work *w) {
-  if (!status_wanted) return;
-  status_wanted = 0;
+  if (!status_asked()) return;
   int settled = 0;
   for (int i = 0; i < w->plan.n; i++) settled += w->state && w->state[i] == SETTLED;
   fprintf(stderr, "worker %s: ", w->owner.name);
@@ -211,9 +228,9 @@ static int run(Work *w, Err *e) {
       held = false;
       kill(pid, SIGKILL);  // it has nothing left to save: the folder is gone
     }
-    if (n_signals > told) {
+    if (n_stops > told) {
       kill(pid, told ? SIGKILL : stop_signal);
-      told = n_signals;
+      told = n_stops;
     }
   }
   close(fd);
@@ -265,8 +282,8 @@ static void cell_run(Work *w, int i) {
     over = status < 0 && !why.code;  // lost: the next look at the cell will tell
     if (status >= 0) over = publish(w, &why);
     if (!over && !why.code) {
-      if (n_signals || code == 128 + SIGINT || code == 128 + SIGTERM) {
-        if (!n_signals) w->state[i] = LEFT_STOPPED;  // from outside: not ours to start again
+      if (n_stops || code == 128 + SIGINT || code == 128 + SIGTERM) {
+        if (!n_stops) w->state[i] = LEFT_STOPPED;  // from outside: not ours to start again
         over = true;
       } else if (WIFSIGNALED(status))
         snprintf(reason, sizeof reason, "signal %d (%s)%s%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
@@ -283,7 +300,7 @@ static void cell_run(Work *w, int i) {
     w->state[i] = state == CELL_DONE ? SETTLED : LEFT_FAILED;
     w->n_run++;
     if (w->progress >= 0) dprintf(w->progress, "%s done\n", w->cell->id);
-    else worker_print_run(&r, stdout), putchar('\n'), fflush(stdout);
+    else worker_print_run(&r, NULL, INT_MAX, stdout), fflush(stdout);
   }
   claim_release(&w->claim, state == CELL_DONE);
   w->cell = NULL;
@@ -308,7 +325,7 @@ static void look_at(Work *w, int i) {
 // Goes once through the cells. Returns how many are others' at the moment.
 static int pass(Work *w, bool *ran) {
   int taken = 0;
-  for (int i = 0; i < w->plan.n && !n_signals; i++) {
+  for (int i = 0; i < w->plan.n && !n_stops; i++) {
     Err e;
     if (w->state[i] != UNSETTLED) continue;
     look_at(w, i);
@@ -332,7 +349,7 @@ static void work_plan(Work *w) {
     bool ran = false;
     const int taken = pass(w, &ran);
     tell_status(w);
-    if (n_signals || (!taken && !ran)) return;
+    if (n_stops || (!taken && !ran)) return;
     if (ran) pause = 0.05;
     else poll(NULL, 0, (int)(1000 * pause));
   }
@@ -357,11 +374,11 @@ static int work(Work *w, Err *e) {
     const int left = w->plan.n - count(w, SETTLED);
     work_plan(w);
     failed = count(w, LEFT_FAILED), stopped = count(w, LEFT_STOPPED);
-    again = !w->plan.complete && !failed && !stopped && !n_signals && (left || w->plan.n > before);
+    again = !w->plan.complete && !failed && !stopped && !n_stops && (left || w->plan.n > before);
     before = w->plan.n;
   }
   if (w->progress < 0 && worker_table(w->dir, NULL, e)) return e->code;
-  if (n_signals) return fail(e, 128 + stop_signal, "stopped; the same command goes on from there");
+  if (n_stops) return fail(e, 128 + stop_signal, "stopped; the same command goes on from there");
   if (w->world.code) return *e = w->world, e->code;
   if (stopped)
     return fail(e, E_REQUEUE, "%d runs were stopped from outside; the same command goes on from there", stopped);
@@ -443,10 +460,7 @@ int worker_main(int argc, char **argv) {
   Work *w = mem_new(sizeof *w, "worker", &e);
   int code = w ? args_parse(argc, argv, w, &e) : e.code;
   if (code == OK) {
-    struct sigaction act = {.sa_handler = on_signal};  // no SA_RESTART: poll returns at once
-    sigaction(SIGINT, &act, NULL);
-    sigaction(SIGTERM, &act, NULL);
-    sigaction(SIGUSR1, &act, NULL);
+    signals_listen(NULL, false);
     signal(SIGPIPE, SIG_IGN);
     char threads[16];
     snprintf(threads, sizeof threads, "%d", w->machine.threads);

@@ -19,8 +19,9 @@ CellState worker_cell(const char *dir, const Cell *c, Record *r);
 
 // DIR/runs.csv from the records; hands them over when `all` is given (records_free).
 int worker_table(const char *dir, Records *all, Err *e);
-// A run's record as a line for people, without its end.
-void worker_print_run(const Record *r, FILE *f);
+// A run's record as a line for people, and how long the rest will take (NULL: not said). Where `width` columns do not
+// hold all of it, what the record or the live line says too is shortened and left out first.
+void worker_print_run(const Record *r, const char *left, int width, FILE *f);
 
 // A line of a child process's stderr, in the making.
 typedef struct Lines {

@@ -111,6 +111,15 @@ if script -qec true /dev/null >/dev/null 2>&1; then
   script -qec "$ISOFLOP $(echo $SLOW) --out $T/tty" "$T/typescript" >/dev/null 2>&1
   ok "a live line with progress, speed, time left and losses" sh -c "tr '\r' '\n' <'$T/typescript' | grep -qE '^ *[0-9.]+ %  ./4 runs  [0-9.]+ GFLOP/s  .* left  .*[0-9]x2 +[0-9]+% [0-9.]+'"
   ok "the same results" same_results "$T/ref" "$T/tty"
+  told() { tr '\r' '\n' <"$1" | sed 's/\x1b\[K//' | grep '^\[./4\] '; }
+  told "$T/typescript" >"$T/told"
+  ok "a line a run, of 80 columns at most" sh -c '[ $(wc -l <"$1") -eq 4 ] && ! grep -qE ".{81}" "$1"' - "$T/told"
+  ok "it has the shape and the loss" [ "$(grep -cE '[0-9]x2  .*  loss [0-9.]+' "$T/told")" -eq 4 ]
+  rm -r "$(ls -d "$T"/tty/runs/* | head -1)"
+  script -qec "stty cols 200; $ISOFLOP $(echo $SLOW) --out $T/tty" "$T/typescript" >/dev/null 2>&1
+  told "$T/typescript" >"$T/told"
+  ok "on a wide terminal all of it" \
+    grep -qE '^.{6}[0-9a-f]{16}  C .*  N [0-9]+  D [0-9]+  loss .* \+- .*  train .*  .* left' "$T/told"
 else
   skip "a live line" "no script(1), or no terminal for it"
 fi
