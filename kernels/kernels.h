@@ -95,12 +95,11 @@ typedef struct Kernels {
   void (*rmsnorm)(float *y, ptrdiff_t ldy, float *rstd, const float *x, ptrdiff_t ldx, const float *gain, int rows,
                   int groups, int n, float eps);
   // Its backward, from the stored x and rstd, with xh = x * rstd:
-  //   dgain += sum over rows of dy * xh;  dx = rstd * (dy*gain - xh * mean(dy*gain*xh)), stored or, with `accumulate`,
-  //   added.
-  // dx may be dy. Rows are visited in order, so dgain is one serial chain.
+  //   dgain += sum over rows of dy * xh;  dx = rstd * (dy*gain - xh * mean(dy*gain*xh)) + base
+  // with base, rows at lddx, NULL for 0. dx may be dy or base. Rows are visited in order, so dgain is one serial chain.
   void (*rmsnorm_back)(float *dx, ptrdiff_t lddx, float *dgain, const float *dy, ptrdiff_t lddy, const float *x,
                        ptrdiff_t ldx, const float *rstd, const float *gain, int rows, int groups, int n,
-                       int accumulate);
+                       const float *base);
 
   // Rotary positions (Su et al. 2021) on adjacent pairs, in place, `rows` rows of n floats at ld:
   //   (x0, x1) -> (x0 c - x1 s, x1 c + x0 s).  cosine, sine: [rows][n], both entries of a pair alike.
@@ -112,12 +111,15 @@ typedef struct Kernels {
   // x.
   void (*gelu)(float *y, float *dydx, const float *x, size_t n);
 
-  // Softmax of scale*s, in place; *max and *rsum get the maximum of scale*s and 1/sum(exp(scale*s - max)).
-  void (*softmax)(float *s, int n, float scale, float *max, float *rsum);
-  // The same probabilities again from the stored max and rsum, bit for bit.
-  void (*softmax_again)(float *s, int n, float scale, float max, float rsum);
-  // Softmax backward: ds = p * (ds - delta) * scale, in place on ds, delta = sum(p * dp).
-  void (*softmax_back)(float *ds, const float *p, int n, float delta, float scale);
+  // Causal softmax of `rows` rows of scores at ld, in place: row r has n + r scores s, which become softmax(scale*s),
+  // then rows - 1 - r masked ones, which become 0. stats [rows][2]: the maximum of scale*s, 1/sum(exp(scale*s - max)).
+  void (*softmax)(float *s, ptrdiff_t ld, int rows, int n, float scale, float *stats);
+  // The same probabilities and zeros again from the stored stats, bit for bit.
+  void (*softmax_again)(float *s, ptrdiff_t ld, int rows, int n, float scale, const float *stats);
+  // Softmax backward on rows of the same form: ds = p * (ds - delta) * scale, in place on ds, 0 where masked; row r's
+  // delta = sum(p * dp) is delta[r * ld_delta].
+  void (*softmax_back)(float *ds, const float *p, ptrdiff_t ld, int rows, int n, const float *delta, ptrdiff_t ld_delta,
+                       float scale);
 
   // Cross-entropy of one row of logits against `target`, in nats. When dscale != 0 the row becomes
   // dscale * (softmax - onehot(target)); otherwise it is left as scratch.

@@ -13,12 +13,13 @@
                      int groups, int n, float eps);                                                                    \
   void rmsnorm_back_##isa(float *dx, ptrdiff_t lddx, float *dgain, const float *dy, ptrdiff_t lddy, const float *x,    \
                           ptrdiff_t ldx, const float *rstd, const float *gain, int rows, int groups, int n,            \
-                          int accumulate);                                                                             \
+                          const float *base);                                                                          \
   void rope_##isa(float *x, ptrdiff_t ld, const float *cosine, const float *sine, int rows, int n, float sign);        \
   void gelu_##isa(float *y, float *dydx, const float *x, size_t n);                                                    \
-  void softmax_##isa(float *s, int n, float scale, float *max, float *rsum);                                           \
-  void softmax_again_##isa(float *s, int n, float scale, float max, float rsum);                                       \
-  void softmax_back_##isa(float *ds, const float *p, int n, float delta, float scale);                                 \
+  void softmax_##isa(float *s, ptrdiff_t ld, int rows, int n, float scale, float *stats);                              \
+  void softmax_again_##isa(float *s, ptrdiff_t ld, int rows, int n, float scale, const float *stats);                  \
+  void softmax_back_##isa(float *ds, const float *p, ptrdiff_t ld, int rows, int n, const float *delta,                \
+                          ptrdiff_t ld_delta, float scale);                                                            \
   double xent_##isa(float *logits, int n, int target, float dscale);                                                   \
   void add_##isa(float *y, const float *x, size_t n);                                                                  \
   void mul_##isa(float *y, const float *x, size_t n);                                                                  \

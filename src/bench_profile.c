@@ -112,9 +112,9 @@ static void timed_rmsnorm(float *y, ptrdiff_t ldy, float *rstd, const float *x, 
 }
 static void timed_rmsnorm_back(float *dx, ptrdiff_t lddx, float *dgain, const float *dy, ptrdiff_t lddy, const float *x,
                                ptrdiff_t ldx, const float *rstd, const float *gain, int rows, int groups, int n,
-                               int accumulate) {
-  TIMED(RMSNORM_BACK, 0, (accumulate ? 16.0 : 12.0) * rows * groups * n,
-        plain->rmsnorm_back(dx, lddx, dgain, dy, lddy, x, ldx, rstd, gain, rows, groups, n, accumulate));
+                               const float *base) {
+  TIMED(RMSNORM_BACK, 0, (base ? 16.0 : 12.0) * rows * groups * n,
+        plain->rmsnorm_back(dx, lddx, dgain, dy, lddy, x, ldx, rstd, gain, rows, groups, n, base));
 }
 static void timed_rope(float *x, ptrdiff_t ld, const float *cosine, const float *sine, int rows, int n, float sign) {
   TIMED(ROPE, 0, 16.0 * rows * n, plain->rope(x, ld, cosine, sine, rows, n, sign));
@@ -122,14 +122,16 @@ static void timed_rope(float *x, ptrdiff_t ld, const float *cosine, const float 
 static void timed_gelu(float *y, float *dydx, const float *x, size_t n) {
   TIMED(GELU, 0, (dydx ? 12.0 : 8.0) * (double)n, plain->gelu(y, dydx, x, n));
 }
-static void timed_softmax(float *s, int n, float scale, float *max, float *rsum) {
-  TIMED(SOFTMAX, 0, 8.0 * n, plain->softmax(s, n, scale, max, rsum));
+static double causal(int rows, int n) { return rows * (n + (rows - 1) / 2.0); }  // a block's scores that count
+static void timed_softmax(float *s, ptrdiff_t ld, int rows, int n, float scale, float *stats) {
+  TIMED(SOFTMAX, 0, 8 * causal(rows, n), plain->softmax(s, ld, rows, n, scale, stats));
 }
-static void timed_softmax_again(float *s, int n, float scale, float max, float rsum) {
-  TIMED(SOFTMAX_AGAIN, 0, 8.0 * n, plain->softmax_again(s, n, scale, max, rsum));
+static void timed_softmax_again(float *s, ptrdiff_t ld, int rows, int n, float scale, const float *stats) {
+  TIMED(SOFTMAX_AGAIN, 0, 8 * causal(rows, n), plain->softmax_again(s, ld, rows, n, scale, stats));
 }
-static void timed_softmax_back(float *ds, const float *p, int n, float delta, float scale) {
-  TIMED(SOFTMAX_BACK, 0, 12.0 * n, plain->softmax_back(ds, p, n, delta, scale));
+static void timed_softmax_back(float *ds, const float *p, ptrdiff_t ld, int rows, int n, const float *delta,
+                               ptrdiff_t ld_delta, float scale) {
+  TIMED(SOFTMAX_BACK, 0, 12 * causal(rows, n), plain->softmax_back(ds, p, ld, rows, n, delta, ld_delta, scale));
 }
 static double timed_xent(float *logits, int n, int target, float dscale) {
   double loss;

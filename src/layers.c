@@ -59,11 +59,7 @@ static void attention_forward(const Dims *d, const Acts *a, float *scratch) {
     for (int i0 = 0; i0 < T; i0 += ATT_ROWS) {
       const int rows = T - i0 < ATT_ROWS ? T - i0 : ATT_ROWS, n = i0 + rows;
       Mat p = scores(d, s_buf, q, kt, i0, rows);
-      for (int r = 0; r < rows; r++) {
-        float *row = p.p + r * p.rs;
-        kern->softmax(row, i0 + r + 1, scale, &stats[2 * (i0 + r)], &stats[2 * (i0 + r) + 1]);
-        memset(row + i0 + r + 1, 0, sizeof(float) * (size_t)(rows - r - 1));
-      }
+      kern->softmax(p.p, p.rs, rows, i0 + 1, scale, stats + 2 * i0);
       layers_product(d, mat_rows(o, i0, rows), p, mat_rows(v, 0, n), 0);
     }
   }
@@ -94,15 +90,8 @@ static void attention_backward(const Dims *d, const Acts *a, const Grads *g, con
         const int n = i0 + rows;
         Mat p = scores(d, ps.p + (i0 - s0) * ps.rs, q, kt, i0, rows), ds = mat_cols(mat_rows(dss, i0 - s0, rows), 0, n);
         layers_product(d, ds, mat_rows(dout, i0, rows), mat_cols(vt, 0, n), 0);
-        for (int r = 0; r < rows; r++) {
-          const int i = i0 + r, m = i + 1;
-          const size_t masked = sizeof(float) * (size_t)(rows - r - 1);
-          float *prow = p.p + r * p.rs, *dsrow = ds.p + r * ds.rs;
-          kern->softmax_again(prow, m, scale, stats[2 * i], stats[2 * i + 1]);
-          kern->softmax_back(dsrow, prow, m, delta[(size_t)i * d->H + h], scale);
-          memset(prow + m, 0, masked);
-          memset(dsrow + m, 0, masked);
-        }
+        kern->softmax_again(p.p, p.rs, rows, i0 + 1, scale, stats + 2 * i0);
+        kern->softmax_back(ds.p, p.p, p.rs, rows, i0 + 1, delta + (size_t)i0 * d->H + h, d->H, scale);
         layers_product(d, mat_rows(dq, i0, rows), ds, mat_rows(ks, 0, n), 0);
       }
       // Keys before the span meet all its queries, a block of keys inside it those from its own rows on.
@@ -206,8 +195,7 @@ void layers_backward(const Dims *d, const Block *b, const Block *dw, const Acts 
   layers_product(d, rows_of(g->dn, T, C), rows_of(g->dh, T, 4 * C), b->bw[FC], 0);
   weight_grad(d, dw, a, g, OUT);
   weight_grad(d, dw, a, g, FC);
-  rows_copy(g->dx1, g->dx2, T, C);
-  kern->rmsnorm_back(g->dx1, C1, g->gains + 3 * C, g->dn, C1, a->x1, C1, a->rstd2, b->norm2, T, 1, C, 1);
+  kern->rmsnorm_back(g->dx1, C1, g->gains + 3 * C, g->dn, C1, a->x1, C1, a->rstd2, b->norm2, T, 1, C, g->dx2);
 
   layers_product(d, rows_of(g->datt, T, C), rows_of(g->dx1, T, C), b->bw[PROJ], 0);
   weight_grad(d, dw, a, g, PROJ);
@@ -218,9 +206,9 @@ void layers_backward(const Dims *d, const Block *b, const Block *dw, const Acts 
   kern->rope(g->dqkv, C3, d->cosine, d->sine, T, C, -1);
   kern->rope(g->dqkv + C, C3, d->cosine, d->sine, T, C, -1);
   if (d->qk_norm)
-    kern->rmsnorm_back(g->dqkv, C3, g->gains + C, g->dqkv, C3, a->qkv, C3, a->qk_rstd, b->qk_norm, T, 2 * H, C / H, 0);
+    kern->rmsnorm_back(g->dqkv, C3, g->gains + C, g->dqkv, C3, a->qkv, C3, a->qk_rstd, b->qk_norm, T, 2 * H, C / H,
+                       NULL);
   layers_product(d, rows_of(g->dn, T, C), rows_of(g->dqkv, T, 3 * C), b->bw[QKV], 0);
   weight_grad(d, dw, a, g, QKV);
-  rows_copy(g->dx0, g->dx1, T, C);
-  kern->rmsnorm_back(g->dx0, C1, g->gains, g->dn, C1, a->x0, C1, a->rstd1, b->norm1, T, 1, C, 1);
+  kern->rmsnorm_back(g->dx0, C1, g->gains, g->dn, C1, a->x0, C1, a->rstd1, b->norm1, T, 1, C, g->dx1);
 }

@@ -34,13 +34,13 @@ void bench_vec(const Kernels *t) {
           switch (op) {
             case 0: t->rmsnorm(b, n, stat, a, n, gain, ROWS, 1, n, 1e-5f); break;
             case 1: t->rmsnorm(b, n, stat, a, n, gain, ROWS, n / head, head, 1e-5f); break;
-            case 2: t->rmsnorm_back(b, n, dgain, c, n, a, n, stat, gain, ROWS, 1, n, 1); break;
-            case 3: t->rmsnorm_back(c, n, dgain, c, n, a, n, stat, gain, ROWS, n / head, head, 0); break;
+            case 2: t->rmsnorm_back(b, n, dgain, c, n, a, n, stat, gain, ROWS, 1, n, b); break;
+            case 3: t->rmsnorm_back(c, n, dgain, c, n, a, n, stat, gain, ROWS, n / head, head, NULL); break;
             case 4: t->rope(a, n, b, c, ROWS, n, 1); break;
             case 5: t->gelu(b, c, a, (size_t)ROWS * n); break;
-            case 6: for (int r = 0; r < ROWS; r++) t->softmax(a + r * MAX_N, n, .25f, stat + r, stat + 64 + r); break;
-            case 7: for (int r = 0; r < ROWS; r++) t->softmax_again(a + r * MAX_N, n, .25f, 1, 1); break;
-            case 8: for (int r = 0; r < ROWS; r++) t->softmax_back(a + r * MAX_N, b + r * MAX_N, n, .5f, .25f); break;
+            case 6: for (int i = 0; i < SIZE; i += MAX_N) t->softmax(a + i, n, 1, n, .25f, stat); break;
+            case 7: for (int i = 0; i < SIZE; i += MAX_N) t->softmax_again(a + i, n, 1, n, .25f, gain); break;
+            case 8: for (int i = 0; i < SIZE; i += MAX_N) t->softmax_back(a + i, b + i, n, 1, n, gain, 1, .25f); break;
             case 9: for (int r = 0; r < ROWS; r++) sink += t->xent(a + r * MAX_N, n, r % n, .1f); break;
             case 10: t->add(a, b, (size_t)ROWS * n); break;
             case 11: t->mul(a, b, (size_t)ROWS * n); break;

@@ -18,13 +18,14 @@
 #define U 0x1p-24
 #define SLACK 1.01
 #define SUM(n) ((n) / 4.0 + 6)
+#define EXP_ITSELF ((float[]){0, 1})
 #define EXP_ERROR 1.9  // of exp, relative, in U: counted in vec.inc
 
 // ---- Memory that notices ------------------------------------------------------------------------------
 
 // Arrays that end where an unreadable page begins, with NaN in front: a read past the end dies, and a write in front
 // shows when the array is made anew, or at the end of the test.
-enum { PAGE = 4096, BYTES = 16 * PAGE, MAX_FLOATS = BYTES / 4, N_ARRAYS = 8, FRONT = 64 };
+enum { PAGE = 4096, BYTES = 16 * PAGE, MAX_FLOATS = BYTES / 4, N_ARRAYS = 9, FRONT = 64 };
 static float *array_end[N_ARRAYS], *array_begin[N_ARRAYS];
 
 static float *array_make(void) {  // its end
@@ -171,7 +172,8 @@ static void check_gelu(float y, float slope, float x, int n, int i) {
   const double second = gelu_slope_ref(x) - s;
   // -x s(-x) instead of .5 x (1 + tanh u): the double formula itself cancels far left.
   check(y, x * s, U * (s_rel + 1) * fabs(x * s), "gelu", n, i);
-  const double slope_bound = U * (s * s_rel + fabs(second) * (2 * s_rel + e_rel + 8) + fabs(s + second)) + 1e-15;
+  // s (1 + second / s): its sum and its product are rounded once each
+  const double slope_bound = U * (s * s_rel + fabs(second) * (2 * s_rel + e_rel + 8) + 2 * fabs(s + second)) + 1e-15;
   check(slope, s + second, slope_bound, "gelu slope", n, i);
 }
 
@@ -208,7 +210,8 @@ static void softmax_ref(double *p, const double *s, int n) {
   for (int i = 0; i < n; i++) p[i] /= sum;
 }
 
-// softmax_again(s, n, 1, 0, 1) is exp itself. Returns its largest relative error in U over every stride-th float.
+// softmax_again of one row, with scale 1, maximum 0 and sum 1, is exp itself. Returns its largest relative error in U
+// over every stride-th float.
 static double exp_error(const Kernels *t, uint32_t stride) {
   enum { BATCH = 1024 };
   static float x[BATCH], y[BATCH];
@@ -219,7 +222,7 @@ static double exp_error(const Kernels *t, uint32_t stride) {
       int n = 0;
       for (; n < BATCH && at.bits <= end.bits; at.bits += stride) x[n++] = negative ? -at.f : at.f;
       memcpy(y, x, sizeof y);
-      t->softmax_again(y, n, 1, 0, 1);
+      t->softmax_again(y, n, 1, n, 1, EXP_ITSELF);
       for (int i = 0; i < n; i++) worst = fmax(worst, fabs(y[i] / exp(x[i]) - 1) / U);
     }
   }
@@ -230,7 +233,7 @@ static void test_exp(const Kernels *t) {
   const double worst = exp_error(t, 997);
   if (!(worst <= EXP_ERROR)) fail_msg("exp is off by %.2f x 2^-24, more than %.2f", worst, EXP_ERROR);
   float *x = copy(0, (float[]){0, -0.0f, -87.34f, -1e4f, -1e30f, -INFINITY, NAN, -87.336f}, 8);
-  t->softmax_again(x, 8, 1, 0, 1);
+  t->softmax_again(x, 8, 1, 8, 1, EXP_ITSELF);
   assert_true(x[0] == 1 && x[1] == 1 && x[2] == 0 && x[3] == 0 && x[4] == 0 && x[5] == 0 && isnan(x[6]) && x[7] > 0);
 }
 
@@ -238,14 +241,14 @@ static void test_softmax(const Kernels *t) {
   static double exact[1000], want[1000];
   EACH_LENGTH(n) for (int range = 1; range <= 64; range *= 8) {
     const float scale = .29f;
-    float *s = array(0, n, range), *again = copy(1, s, n), max, rsum, top = -INFINITY;
+    float *s = array(0, n, range), *again = copy(1, s, n), stats[2], top = -INFINITY;
     double size = 0;  // exponents are off by U (|scale s| + max + their difference) <= 4 U size
     for (int i = 0; i < n; i++) {
       size = fmax(size, fabs(exact[i] = (double)scale * s[i]));
       top = fmaxf(top, scale * s[i]);
     }
-    t->softmax(s, n, scale, &max, &rsum);
-    assert_true(max == top);
+    t->softmax(s, n, 1, n, scale, stats);
+    assert_true(stats[0] == top);
     softmax_ref(want, exact, n);
     const double rel = U * (2 * (4 * size + EXP_ERROR) + SUM(n) + 2);
     double largest = 0;
@@ -253,19 +256,19 @@ static void test_softmax(const Kernels *t) {
       check(s[i], want[i], rel * want[i] + 1.2e-38, "softmax", n, i);
       largest = fmax(largest, want[i]);
     }
-    check(rsum, largest, rel * largest, "softmax rsum", n, 0);  // the maximum's own exponent is 0
-    t->softmax_again(again, n, scale, max, rsum);
+    check(stats[1], largest, rel * largest, "softmax rsum", n, 0);  // the maximum's own exponent is 0
+    t->softmax_again(again, n, 1, n, scale, stats);
     assert_memory_equal(again, s, n * sizeof *s);
     for (int bad = 0; bad < n; bad += 1 + n / 40) {
       s = array(0, n, range);
       s[bad] = bad % 2 ? NAN : INFINITY;
-      t->softmax(s, n, scale, &max, &rsum);
+      t->softmax(s, n, 1, n, scale, stats);
       for (int i = 0; i < n; i++) assert_true(isnan(s[i]) || (bad % 2 == 0 && i != bad && s[i] == 0));
-      assert_true(isnan(s[bad]) && isnan(rsum));
+      assert_true(isnan(s[bad]) && isnan(stats[1]));
     }
   }
-  float *s = copy(0, (float[]){3e38f, -3e38f, 3e38f, -INFINITY}, 4), max, rsum;  // large is not wrong
-  t->softmax(s, 4, .7f, &max, &rsum);
+  float *s = copy(0, (float[]){3e38f, -3e38f, 3e38f, -INFINITY}, 4), stats[2];  // large is not wrong
+  t->softmax(s, 4, 1, 4, .7f, stats);
   assert_true(s[0] == .5f && s[1] == 0 && s[2] == .5f && s[3] == 0);
 }
 
@@ -273,14 +276,37 @@ static void test_softmax_back(const Kernels *t) {
   EACH_LENGTH(n) {
     float *ds = array(0, n, 1), *ds0 = copy(1, ds, n), *p = array(2, n, 1);
     const float delta = .123f, scale = .29f;
-    t->softmax_back(ds, p, n, delta, scale);
+    t->softmax_back(ds, p, n, 1, n, &delta, 1, scale);
     for (int i = 0; i < n; i++) {
       const double want = (double)p[i] * ((double)ds0[i] - delta) * scale;
       check(ds[i], want, 3 * U * fabs(want), "softmax_back", n, i);
     }
     ds[n - 1] = NAN;
-    t->softmax_back(ds, p, n, delta, scale);
+    t->softmax_back(ds, p, n, 1, n, &delta, 1, scale);
     assert_true(isnan(ds[n - 1]));
+  }
+}
+
+// A block of rows is what its rows are alone, with zeros behind them, and nothing else is written.
+static void test_softmax_rows(const Kernels *t) {
+  for (int rows = 1; rows <= 19; rows += 1 + rows / 7) for (int n = 1; n <= 67; n += 1 + n / 9) {
+    const int end = n + rows - 1, ld = end + 3, size = (rows - 1) * ld + end;
+    const float scale = .29f;
+    float *p = array(0, size, 5), *again = copy(1, p, size), *p0 = copy(2, p, size), *ds = array(3, size, 1);
+    float *ds0 = copy(4, ds, size), *stats = array(5, 2 * rows, 1), *delta = array(6, 3 * rows, 1), one[2];
+    t->softmax(p, ld, rows, n, scale, stats);
+    t->softmax_again(again, ld, rows, n, scale, stats);
+    t->softmax_back(ds, p, ld, rows, n, delta, 3, scale);
+    assert_memory_equal(again, p, size * sizeof *p);
+    for (int r = 0; r < rows; r++) {
+      float *s1 = p0 + r * ld, *ds1 = ds0 + r * ld;
+      t->softmax(s1, ld, 1, n + r, scale, one);
+      t->softmax_back(ds1, s1, ld, 1, n + r, delta + 3 * r, 1, scale);
+      assert_memory_equal(one, stats + 2 * r, sizeof one);
+      for (int i = n + r; i < end; i++) s1[i] = ds1[i] = 0;
+    }
+    assert_memory_equal(p, p0, size * sizeof *p);  // what lies between the rows included
+    assert_memory_equal(ds, ds0, size * sizeof *ds);
   }
 }
 
@@ -369,15 +395,15 @@ static void test_rmsnorm(const Kernels *t) {
 }
 
 static void test_rmsnorm_back(const Kernels *t) {
-  EACH_LENGTH(n) for (int f = 0; f < (n > 70 ? 3 : 9); f++) {
-    // form 0: store; 1: accumulate; 2: in place on dy. 19 rows: more than one block of rows, and a part.
-    const int groups = 1 + f / 3 * 5, form = f % 3;
-    const int rows = n > 70 ? 5 : 19, c = groups * n, ld = c + 3, accumulate = form == 1, size = (rows - 1) * ld + c;
+  EACH_LENGTH(n) for (int f = 0; f < (n > 70 ? 4 : 12); f++) {
+    // form 0: store; 1: added to a base; 2: in place on dy; 3: in place on the base. 19 rows: blocks and a rest.
+    const int groups = 1 + f / 4 * 5, form = f % 4;
+    const int rows = n > 70 ? 5 : 19, c = groups * n, ld = c + 3, size = (rows - 1) * ld + c;
     float *x = array(0, size, 2), *gain = array(1, c, 2), *rstd = array(2, rows * groups, 1), *dy = array(3, size, 1);
     float *dgain = array(4, c, 1), *dgain0 = copy(5, dgain, c);
     float *dx = form == 2 ? dy : array(6, size, 1), *dx0 = copy(7, dx, size);
-    const float *dy0 = form == 2 ? dx0 : dy;
-    t->rmsnorm_back(dx, ld, dgain, dy, ld, x, ld, rstd, gain, rows, groups, n, accumulate);
+    const float *dy0 = form == 2 ? dx0 : dy, *base0 = form == 1 ? array(8, size, 1) : form == 3 ? dx0 : NULL;
+    t->rmsnorm_back(dx, ld, dgain, dy, ld, x, ld, rstd, gain, rows, groups, n, form == 3 ? dx : base0);
     for (int i = 0; i < c; i++) {
       double sum = dgain0[i], abs_sum = fabs(dgain0[i]);
       for (int row = 0; row < rows; row++) {
@@ -396,7 +422,7 @@ static void test_rmsnorm_back(const Kernels *t) {
           mean += term, abs_mean += fabs(term);
         }
         for (int i = 0; i < n; i++) {
-          const double e = (double)dyg[i] * wg[i], h = xg[i] * r, old = accumulate ? dx0[row * ld + g * n + i] : 0;
+          const double e = (double)dyg[i] * wg[i], h = xg[i] * r, old = base0 ? base0[row * ld + g * n + i] : 0;
           const double bound = fabs(r) * (3 * fabs(e) + (SUM(n) + 7) * fabs(h) * abs_mean) + fabs(old);
           check(dx[row * ld + g * n + i], old + r * (e - h * mean), U * bound, "dx", n, i);
         }
@@ -404,7 +430,7 @@ static void test_rmsnorm_back(const Kernels *t) {
     check_gaps(dx, dx0, rows, c, ld);
     float *bad = array(6, size, 1);
     bad[n - 1] = NAN;
-    t->rmsnorm_back(array(7, size, 1), ld, dgain, bad, ld, x, ld, rstd, gain, rows, groups, n, accumulate);
+    t->rmsnorm_back(array(7, size, 1), ld, dgain, bad, ld, x, ld, rstd, gain, rows, groups, n, NULL);
     assert_true(isnan(dgain[n - 1]) && isnan((array_end[7] - size)[0]));
   }
 }
@@ -475,8 +501,8 @@ int main(int argc, char **argv) {
     {"gelu", reference_gelu, &reference}, {"softmax", reference_softmax, &reference},
     {"rmsnorm", reference_rmsnorm, &reference}, {"add mul", test_add_mul, NULL}, {"dot sumsq", test_dot_sumsq, NULL},
     {"adamw", test_adamw, NULL}, {"gelu", test_gelu, NULL}, {"exp", test_exp, NULL}, {"softmax", test_softmax, NULL},
-    {"softmax_back", test_softmax_back, NULL}, {"xent", test_xent, NULL}, {"rmsnorm", test_rmsnorm, NULL},
-    {"rmsnorm_back", test_rmsnorm_back, NULL}, {"rope", test_rope, NULL}};
+    {"softmax_back", test_softmax_back, NULL}, {"softmax rows", test_softmax_rows, NULL}, {"xent", test_xent, NULL},
+    {"rmsnorm", test_rmsnorm, NULL}, {"rmsnorm_back", test_rmsnorm_back, NULL}, {"rope", test_rope, NULL}};
   enum { N_OPS = sizeof ops / sizeof *ops, MAX_TABLES = 9 };
   static Case cases[MAX_TABLES * N_OPS];
   static struct CMUnitTest tests[MAX_TABLES * N_OPS];
