@@ -10,6 +10,8 @@ static const float NORM_EPS = 1.0f / NORM_EPS_INV;
 enum { ATT_ROWS = 16 };
 // Query rows whose sum goes to a gradient of keys or values in one product.
 enum { ATT_SPAN = 64 };
+// Floats of a residual, which is 1/18 of what the backward finds of a layer.
+enum { FETCH_FROM = 10 << 10 };
 void layers_product(const Dims *d, Mat y, Mat x, Mat w, int accumulate) {
   (d->bf16 ? gemm_bf16 : gemm)(y, x, w, accumulate);
 }
@@ -22,6 +24,18 @@ size_t layers_pack_floats(const Dims *d, int k, int n) { return gemm_pack_floats
 // The right operand of several products, its rows contiguous: floats are read where they lie, bf16 is rounded once.
 static Mat shared(const Dims *d, float *dst, Mat w) { return d->bf16 ? gemm_pack_bf16(dst, w) : w; }
 static size_t shared_floats(const Dims *d, int k, int n) { return d->bf16 ? layers_pack_floats(d, k, n) : 0; }
+
+// Reads x once in the order of addresses, which the hardware fetches ahead from beyond the second-level cache: what then
+// takes x by columns, or by heads, would wait for it. Small models have their activations in that cache anyway.
+static void fetch(const Dims *d, Mat x) {
+  if (d->T * d->C < FETCH_FROM) return;
+  for (int i = 0; i < x.rows; i++)
+    for (int j = 0; j < x.cols; j += 16) {
+      int word;
+      memcpy(&word, x.p + i * x.rs + j, sizeof word);
+      __asm__ volatile("" : : "r"(word));
+    }
+}
 
 // ---- Attention (Vaswani et al. 2017), causal ----------------------------------------------------------
 //
@@ -167,21 +181,10 @@ void layers_forward(const Dims *d, const Block *b, const Acts *a, float *x2, int
   layers_product(d, rows_of(x2, T, C), rows_of(a->g, T, 4 * C), b->fw[OUT], 1);
 }
 
-// Reads x once in the order of addresses, which the hardware fetches ahead from beyond the second-level cache; a product
-// that takes x by columns would wait for it.
-static void fetch(Mat x) {
-  for (int i = 0; i < x.rows; i++)
-    for (int j = 0; j < x.cols; j += 16) {
-      int word;
-      memcpy(&word, x.p + i * x.rs + j, sizeof word);
-      __asm__ volatile("" : : "r"(word));
-    }
-}
-
 static void weight_grad(const Dims *d, const Block *dw, const Acts *a, const Grads *g, MatId m) {
   if (!dw) return;
   const Mat x = layers_input(d, a, m, d->T);
-  fetch(x);
+  fetch(d, x);
   layers_product(d, dw->w[m], tr(x), layers_output(d, g, m, d->T), 1);
 }
 
@@ -202,6 +205,8 @@ void layers_backward(const Dims *d, const Block *b, const Block *dw, const Acts 
   for (int t = 0; t < T; t++)
     for (int h = 0, at = t * C1; h < H; h++, at += C / H)
       delta[(size_t)t * H + h] = kern->dot(g->datt + at, a->att + at, C / H);
+  fetch(d, rows_of(a->qk, T, 2 * C));
+  fetch(d, rows_of(a->qkv, T, 3 * C));
   attention_backward(d, a, g, delta, scratch);
   kern->rope(g->dqkv, C3, d->cosine, d->sine, T, C, -1);
   kern->rope(g->dqkv + C, C3, d->cosine, d->sine, T, C, -1);

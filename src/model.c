@@ -407,8 +407,12 @@ static void team_embed_grads(const Model *m, const uint8_t *tokens, int n, float
   float *dembed = w->dembed ? w->dembed : model_at(m, m->grads, "embed");
   for (int s = 0; s < n; s++) {
     const Mat x = rows_at(dx, s, T, C);
-    for (int t = 0; t < T; t++)
+    for (int t = 0; t < T; t++) {
+      // rows as chance has them: the hardware does not see them come
+      const float *soon = dembed + (size_t)tokens[(size_t)s * (T + 1) + (t + 4 < T ? t + 4 : t)] * C;
+      for (int c = c0; c < c1; c += 16) __builtin_prefetch(soon + c);
       kern->add(dembed + (size_t)tokens[(size_t)s * (T + 1) + t] * C + c0, x.p + t * x.rs + c0, (size_t)(c1 - c0));
+    }
   }
 }
 
