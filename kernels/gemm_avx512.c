@@ -7,15 +7,13 @@
 // (2008).
 //
 // 14 rows x 2 vectors = 28 accumulators of the 32 registers leave room for two vectors of B and a broadcast of A;
-// each k then costs 16 loads for 28 multiply-adds. A narrow C (n <= 16) takes 28 rows x 1 vector instead. AHEAD: lines
-// of B, and of A where each step of k reads new ones, fetched so many steps early; LAST: steps of k at the end, see
-// tile().
+// each k then costs 16 loads for 28 multiply-adds. A narrow C (n <= 16) takes 28 rows x 1 vector instead.
 #if defined __x86_64__
 #include <immintrin.h>
 #include "rows.h"
 #include "ukr.h"
 
-enum { MR = 14, MR_NARROW = 28, AHEAD = 16, LAST = 4 };
+enum { MR = 14, MR_NARROW = 28, LAST = 4 };  // LAST: steps of k at the end, see tile()
 
 // The tile of C: its first 16 columns, and the next 16 or 8.
 typedef struct Acc {
@@ -37,10 +35,9 @@ INLINE void step(int lo, int hi, int cols, __mmask16 mask, Acc *t, const Rows *r
   }
 }
 
-// m x n. `down`: A's columns are contiguous (a_rs == 1), so the 1 or 2 lines that a step reads are fetched ahead like
-// B's; a constant, to keep the test out of the other loops. The last steps of k are taken by groups of rows, so that
-// the stores of one group go out under the multiply-adds of the next: Zen 4 finds room for one store in seven of them,
-// and stops for a burst.
+// m x n. `down`: A's columns are contiguous (a_rs == 1): a constant, to keep the test out of the loops. The last steps
+// of k are taken by groups of rows, so that the stores of one group go out under the multiply-adds of the next: Zen 4
+// finds room for one store in seven of them, and stops for a burst.
 INLINE void tile(int m, int cols, int down, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
                  ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
   const __mmask16 mask = (__mmask16)((1u << (cols > 16 ? n - 16 : n)) - 1);
@@ -61,20 +58,17 @@ INLINE void tile(int m, int cols, int down, int n, int k, const float *a, ptrdif
     }
   }
   Rows r = rows_new(m, a, a_rs);
-  prefetch_c(m, n, k, c, ldc, accumulate);
-  const float *ahead = a + AHEAD * a_cs;
-  for (; k > LAST; k--, b += ldb) {
-    if (cols > 24) {
-      _mm_prefetch((const char *)(b + AHEAD * ldb), _MM_HINT_T0);
-      _mm_prefetch((const char *)(b + AHEAD * ldb + 16), _MM_HINT_T0);
+  Far f = far_new(down, a, a_cs, b, ldb, ldc);
+  while (k > LAST) {
+    const int steps = k - LAST > SPAN ? SPAN : k - LAST;
+    if (cols > 16) far_span(&f, m, down, &r, c);
+    k -= steps;
+    for (int s = steps; s > 0; s--) {
+      if (cols > 16) far_next(&f, m, cols, down, &r, a_cs);
+      step(0, m, cols, mask, &t, &r, b);
+      rows_next(&r, m, a_cs);
+      b = (const float *)((const char *)b + f.ldb);
     }
-    if (down) {
-      _mm_prefetch((const char *)ahead, _MM_HINT_T0);
-      _mm_prefetch((const char *)(ahead + m - 1), _MM_HINT_T0);
-      ahead += a_cs;
-    }
-    step(0, m, cols, mask, &t, &r, b);
-    rows_next(&r, m, a_cs);
   }
   ci = c;
   UNROLL for (int g = 0; g < groups; g++) {

@@ -9,7 +9,7 @@
 #include "rows.h"
 #include "ukr.h"
 
-enum { AHEAD = 16, LAST = 4 };  // see gemm_avx512.c
+enum { LAST = 4 };  // see gemm_avx512.c
 
 // Rows lo .. hi - 1 of one step of k.
 INLINE void step(int lo, int hi, int vectors, __m512 t[BF16_MR][2], const Rows *r, const Word *b) {
@@ -36,12 +36,17 @@ INLINE void tile(int m, int vectors, int n, int pairs, const Word *a, ptrdiff_t 
       if (vectors == 2) t[i][1] = _mm512_maskz_loadu_ps(last, ci + 16);
     }
   Rows r = rows_new(m, a, a_rs);
-  prefetch_c(m, n, pairs, c, ldc, accumulate);
-  for (; pairs > LAST; pairs--, b += BF16_NR) {
-    __builtin_prefetch(b + AHEAD * BF16_NR);
-    if (vectors == 2) __builtin_prefetch(b + AHEAD * BF16_NR + 16);
-    step(0, m, vectors, t, &r, b);
-    rows_next(&r, m, a_cs);
+  enum { down = 0 };
+  Far f = far_new(down, a, a_cs, b, BF16_NR, ldc);
+  while (pairs > LAST) {
+    const int steps = pairs - LAST > SPAN ? SPAN : pairs - LAST;
+    far_span(&f, m, down, &r, c);
+    pairs -= steps;
+    for (int s = steps; s > 0; s--, b += BF16_NR) {
+      far_next(&f, m, 16 * vectors, down, &r, a_cs);
+      step(0, m, vectors, t, &r, b);
+      rows_next(&r, m, a_cs);
+    }
   }
   ci = c;
   UNROLL for (int g = 0; g < groups; g++) {
