@@ -75,7 +75,8 @@ INLINE void tile(int m, int cols, int down, int n, int k, const float *a, ptrdif
     const int lo = m * g / groups, hi = m * (g + 1) / groups;
     const float *bk = b;
     Rows rk = r;
-    for (int kk = 0; kk < k; kk++, bk += ldb) {
+    // Unrolled, as the compiler would where it sees that k <= LAST, these steps spill.
+    _Pragma("GCC unroll 1") for (int kk = 0; kk < k; kk++, bk += ldb) {
       step(lo, hi, cols, mask, &t, &rk, bk);
       rows_next(&rk, m, a_cs);
     }
