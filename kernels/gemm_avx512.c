@@ -22,11 +22,14 @@ typedef struct Acc {
 } Acc;
 
 // Rows lo .. hi - 1 of one step of k. `cols`: 16, 24 or 32 of the tile's columns are computed; the second vector of 24
-// has half the width, which costs half on cores with 256-bit units (Zen 4).
-INLINE void step(int lo, int hi, int cols, __mmask16 mask, Acc *t, const Rows *r, const float *b) {
-  const __m512 b0 = cols > 16 ? _mm512_loadu_ps(b) : _mm512_maskz_loadu_ps(mask, b);
-  const __m512 b1 = cols > 24 ? _mm512_maskz_loadu_ps(mask, b + 16) : b0;
-  const __m256 half = cols == 24 ? _mm256_maskz_loadu_ps((__mmask8)mask, b + 16) : _mm256_setzero_ps();
+// has half the width, which costs half on cores with 256-bit units (Zen 4). `full`: all of them exist; a masked load
+// would take a turn of the multiply-adds' units (Golden Cove).
+INLINE void step(int lo, int hi, int cols, int full, __mmask16 mask, Acc *t, const Rows *r, const float *b) {
+  const __m512 b0 = full || cols > 16 ? _mm512_loadu_ps(b) : _mm512_maskz_loadu_ps(mask, b);
+  const __m512 b1 = cols <= 24 ? b0 : full ? _mm512_loadu_ps(b + 16) : _mm512_maskz_loadu_ps(mask, b + 16);
+  const __m256 half = cols != 24 ? _mm256_setzero_ps()
+                      : full     ? _mm256_loadu_ps(b + 16)
+                                 : _mm256_maskz_loadu_ps((__mmask8)mask, b + 16);
   UNROLL for (int i = lo; i < hi; i++) {
     const __m512 ai = _mm512_set1_ps(*(const float *)rows_at(r, i));
     t->first[i] = _mm512_fmadd_ps(ai, b0, t->first[i]);
@@ -38,8 +41,8 @@ INLINE void step(int lo, int hi, int cols, __mmask16 mask, Acc *t, const Rows *r
 // m x n. `down`: A's columns are contiguous (a_rs == 1): a constant, to keep the test out of the loops. The last steps
 // of k are taken by groups of rows, so that the stores of one group go out under the multiply-adds of the next: Zen 4
 // finds room for one store in seven of them, and stops for a burst.
-INLINE void tile(int m, int cols, int down, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                 ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
+INLINE void tile(int m, int cols, int full, int down, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs,
+                 const float *b, ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
   const __mmask16 mask = (__mmask16)((1u << (cols > 16 ? n - 16 : n)) - 1);
   const int groups = cols > 16 ? (m + 4) / 5 : (m + 9) / 10;
   Acc t;
@@ -65,7 +68,7 @@ INLINE void tile(int m, int cols, int down, int n, int k, const float *a, ptrdif
     k -= steps;
     for (int s = steps; s > 0; s--) {
       if (cols > 16) far_next(&f, m, cols, down, &r, a_cs);
-      step(0, m, cols, mask, &t, &r, b);
+      step(0, m, cols, full, mask, &t, &r, b);
       rows_next(&r, m, a_cs);
       b = (const float *)((const char *)b + f.ldb);
     }
@@ -77,10 +80,10 @@ INLINE void tile(int m, int cols, int down, int n, int k, const float *a, ptrdif
     Rows rk = r;
     // Unrolled, as the compiler would where it sees that k <= LAST, these steps spill.
     _Pragma("GCC unroll 1") for (int kk = 0; kk < k; kk++, bk += ldb) {
-      step(lo, hi, cols, mask, &t, &rk, bk);
+      step(lo, hi, cols, 0, mask, &t, &rk, bk);
       rows_next(&rk, m, a_cs);
     }
-    if (n == cols) {  // plain stores cost less than masked ones
+    if (full) {  // plain stores cost less than masked ones
       UNROLL for (int i = lo; i < hi; i++, ci = row_next(ci, ldc)) {
         _mm512_storeu_ps(ci, t.first[i]);
         if (cols > 24) _mm512_storeu_ps(ci + 16, t.second[i]);
@@ -97,30 +100,31 @@ INLINE void tile(int m, int cols, int down, int n, int k, const float *a, ptrdif
   }
 }
 
-#define CASE(cols, m_) \
-  case m_: tile(m_, cols, cols > 24 && down, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate); return;
-#define CASES_14(cols) \
-  CASE(cols, 1) CASE(cols, 2) CASE(cols, 3) CASE(cols, 4) CASE(cols, 5) CASE(cols, 6) CASE(cols, 7) CASE(cols, 8) \
-  CASE(cols, 9) CASE(cols, 10) CASE(cols, 11) CASE(cols, 12) CASE(cols, 13) CASE(cols, 14)
-#define CASES_28(cols) \
-  CASES_14(cols) CASE(cols, 15) CASE(cols, 16) CASE(cols, 17) CASE(cols, 18) CASE(cols, 19) CASE(cols, 20) \
-  CASE(cols, 21) CASE(cols, 22) CASE(cols, 23) CASE(cols, 24) CASE(cols, 25) CASE(cols, 26) CASE(cols, 27) \
-  CASE(cols, 28)
+#define CASE(m_, ...) \
+  case m_: tile(m_, __VA_ARGS__, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate); return;
+#define CASES_1(...) \
+  CASE(1, __VA_ARGS__) CASE(2, __VA_ARGS__) CASE(3, __VA_ARGS__) CASE(4, __VA_ARGS__) CASE(5, __VA_ARGS__) \
+  CASE(6, __VA_ARGS__) CASE(7, __VA_ARGS__)
+#define CASES_8(...) \
+  CASE(8, __VA_ARGS__) CASE(9, __VA_ARGS__) CASE(10, __VA_ARGS__) CASE(11, __VA_ARGS__) CASE(12, __VA_ARGS__) \
+  CASE(13, __VA_ARGS__) CASE(14, __VA_ARGS__)
+#define CASES_15(...) \
+  CASE(15, __VA_ARGS__) CASE(16, __VA_ARGS__) CASE(17, __VA_ARGS__) CASE(18, __VA_ARGS__) CASE(19, __VA_ARGS__) \
+  CASE(20, __VA_ARGS__) CASE(21, __VA_ARGS__) CASE(22, __VA_ARGS__) CASE(23, __VA_ARGS__) CASE(24, __VA_ARGS__) \
+  CASE(25, __VA_ARGS__) CASE(26, __VA_ARGS__) CASE(27, __VA_ARGS__) CASE(28, __VA_ARGS__)
 
+// Low tiles wait for their adds anyway and have no versions of their own.
 void gemm_ukr_14x32_avx512(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
                            ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
-  if (n > 24 && a_rs == 1 && a_cs > 1) {
-    enum { down = 1 };
-    switch (m) { CASES_14(32) }
-  }
-  enum { down = 0 };
-  if (n > 24) {
-    switch (m) { CASES_14(32) }
-  } else if (n > 16) {
-    switch (m) { CASES_14(24) }
-  } else {
-    switch (m) { CASES_28(16) }
-  }
+  const int down = a_rs == 1 && a_cs > 1;
+  // columns, all of them exist, A's are contiguous
+  if (n == 32 && down) switch (m) { CASES_8(32, 1, 1) }
+  if (n == 32 && !down) switch (m) { CASES_8(32, 1, 0) }
+  if (n == 24) switch (m) { CASES_8(24, 1, 0) }
+  if (n == 16) switch (m) { CASES_15(16, 1, 0) }
+  if (n > 24) switch (m) { CASES_1(32, 0, 0) CASES_8(32, 0, 0) }
+  else if (n > 16) switch (m) { CASES_1(24, 0, 0) CASES_8(24, 0, 0) }
+  else switch (m) { CASES_1(16, 0, 0) CASES_8(16, 0, 0) CASES_15(16, 0, 0) }
   __builtin_unreachable();
 }
 
