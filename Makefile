@@ -18,6 +18,7 @@ ifeq ($(ARCH),x86_64)
 FLAGS_avx2       := -mavx2 -mfma
 FLAGS_avx512     := -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma -mavx2 -mprefer-vector-width=512
 FLAGS_avx512bf16 := $(FLAGS_avx512) -mavx512bf16
+FLAGS_avx512amx  := $(FLAGS_avx512) -mamx-tile -mamx-bf16
 endif
 
 FAULTS   = $(if $(filter x86_64,$(ARCH)),$B/fault_inject.so)
@@ -132,7 +133,7 @@ cover:  ## line and branch coverage of all tests, a file a line, then of all
 	  END { flush(); row("all", N, L / N, M, T / M) }'
 tidy:  ## clang-tidy with the checks of .clang-tidy
 	$Qfor f in $(wildcard src/*.c kernels/*.c tests/*.c); do \
-	  case $$f in *avx512*) isa="$(FLAGS_avx512)" ;; *avx2*) isa="$(FLAGS_avx2)" ;; *) isa= ;; esac; \
+	  case $$f in *avx512*) isa="$(FLAGS_avx512bf16) $(FLAGS_avx512amx)" ;; *avx2*) isa="$(FLAGS_avx2)" ;; *) isa= ;; esac; \
 	  clang-tidy --quiet $$f -- $(filter -std% -f% -D% -I%,$(CFLAGS)) $$isa 2>/dev/null || bad=1; done; [ -z "$$bad" ]
 fmt:  ## clang-format the files named by F="...", or those changed since the last commit
 	$Qclang-format -i $(or $F,$(shell git diff --name-only HEAD -- '*.c' '*.h'))

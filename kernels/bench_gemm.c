@@ -114,12 +114,16 @@ int bench_gemm_rungs(GemmRung out[GEMM_MAX_RUNGS]) {
   out[n++] = (GemmRung){"scalar_interchange", NULL, gemm_interchange, false, 1e9, false, NULL};
   out[n++] = (GemmRung){"scalar_blocked", NULL, gemm_blocked, false, 1e9, false, NULL};
   out[n++] = (GemmRung){"scalar_packed", NULL, gemm_packed, false, 1e9, false, NULL};
-  for (int i = 0; kernels_all[i]; i++)  // the tables but for OpenBLAS's
-    if (kernels_all[i]->supported() && !kernels_all[i]->gemm && n + 2 + GEMM_MAX_PEERS < GEMM_MAX_RUNGS)
+  for (int i = 0; kernels_all[i]; i++)  // the tables but for OpenBLAS's, and those that are for bf16
+    if (kernels_all[i]->supported() && !kernels_all[i]->gemm && kernels_all[i]->bf16_step <= 1 &&
+        n + 3 + GEMM_MAX_PEERS < GEMM_MAX_RUNGS)
       out[n++] = (GemmRung){kernels_all[i]->name, kernels_all[i]->name, NULL, true, i ? INFINITY : 1e9, false, NULL};
 #ifdef __x86_64__
   if (__builtin_cpu_supports("avx512bf16"))  // elsewhere bf16 is emulated, which is no rung of a ladder of speed
     out[n++] = (GemmRung){"avx512bf16", "avx512", NULL, true, INFINITY, true, NULL};
+  for (int i = 0; kernels_all[i]; i++)
+    if (kernels_all[i]->bf16_step > 1 && kernels_all[i]->supported())
+      out[n++] = (GemmRung){kernels_all[i]->name, kernels_all[i]->name, NULL, true, INFINITY, true, NULL};
 #endif
 #if HAVE_OPENBLAS
   out[n++] = (GemmRung){"openblas", NULL, gemm_library, true, INFINITY, false, NULL};
@@ -145,6 +149,19 @@ double bench_peak(int threads) {
     rate += flops / seconds * 1e-9;
   }
   return rate;
+}
+
+double bench_peak_bf16(void) {
+  enum { MAX_MR = 32, PAIRS = 128 };
+  static Word a[MAX_MR * PAIRS] __attribute__((aligned(64))), b[PAIRS * BF16_NR] __attribute__((aligned(64)));
+  static float c[MAX_MR * BF16_NR] __attribute__((aligned(64)));
+  double flops = 0, seconds = 0;
+  for (const double start = omp_get_wtime(); seconds < 0.001; seconds = omp_get_wtime() - start)
+    for (int i = 0; i < 8; i++) {
+      kern->bf16_ukr(kern->bf16_mr, BF16_NR, PAIRS, a, PAIRS, 1, b, c, BF16_NR, 1);
+      flops += 4.0 * kern->bf16_mr * BF16_NR * PAIRS;
+    }
+  return flops / seconds * 1e-9;
 }
 
 double bench_bandwidth(size_t bytes) {

@@ -52,4 +52,7 @@ double bench_median(double *v, int n);
 // y += x over operands of `bytes` each (both must fit: 3 streams counted), the best of a few samples.
 double bench_peak(int threads);
 double bench_bandwidth(size_t bytes);
+// GFLOP/s of one core in the chosen table's bf16 micro-kernel on operands in the first-level cache: what limits
+// products of bf16 (one sample of a millisecond).
+double bench_peak_bf16(void);
 #endif

@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #include "ukr.h"
 #include "vec.h"
 
@@ -14,9 +18,10 @@
 #endif
 
 static int always(void) { return 1; }
+#define BF16_TILE .bf16_mr = 14, .bf16_step = 1
 static const Kernels kernels_scalar = {
   .name = "scalar", .supported = always, .mr = 4, .nr = 8, .gemm_ukr = gemm_ukr_4x8_scalar,
-  .fma_burst = fma_burst_scalar, .pack_t = pack_t_scalar, .bf16_ukr = bf16_ukr_scalar,
+  .fma_burst = fma_burst_scalar, .pack_t = pack_t_scalar, BF16_TILE, .bf16_ukr = bf16_ukr_scalar,
   .bf16_along = bf16_along_scalar, .bf16_across = bf16_across_scalar, VEC_TABLE(scalar)};
 
 #ifdef __x86_64__
@@ -26,15 +31,26 @@ static int has_avx512(void) {
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
 }
 static int has_avx512bf16(void) { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+// Tiles exist for a process that has asked for them (Linux 5.16).
+static int has_avx512amx(void) {
+  enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+  return has_avx512bf16() && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&
+         syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
 static const Kernels kernels_avx2 = {
   .name = "avx2", .supported = has_avx2, .mr = 6, .nr = 16, .gemm_ukr = gemm_ukr_6x16_avx2,
-  .fma_burst = fma_burst_avx2, .pack_t = pack_t_avx2, .bf16_ukr = bf16_ukr_avx2, VEC_TABLE(avx2)};
+  .fma_burst = fma_burst_avx2, .pack_t = pack_t_avx2, BF16_TILE, .bf16_ukr = bf16_ukr_avx2, VEC_TABLE(avx2)};
 static const Kernels kernels_avx512 = {
   .name = "avx512", .supported = has_avx512, .mr = 14, .nr = 32, .gemm_ukr = gemm_ukr_14x32_avx512,
   .fma_burst = fma_burst_avx512, .pack_t = pack_t_avx512, VEC_TABLE(avx512)};
 // What AVX512-BF16 adds to it; not a table of its own, since for floats it would be the same one.
 static const Kernels extra_avx512bf16 = {
-  .bf16_ukr = bf16_ukr_avx512bf16, .bf16_along = bf16_along_avx512bf16, .bf16_across = bf16_across_avx512bf16};
+  BF16_TILE, .bf16_ukr = bf16_ukr_avx512bf16, .bf16_along = bf16_along_avx512bf16,
+  .bf16_across = bf16_across_avx512bf16};
+// For floats the same again; a table of its own, because in bf16 it adds in another order.
+static const Kernels kernels_avx512amx = {
+  .name = "avx512amx", .supported = has_avx512amx, .mr = 14, .nr = 32, .gemm_ukr = gemm_ukr_14x32_avx512,
+  .bf16_mr = 32, .bf16_step = 16, .bf16_ukr = bf16_ukr_avx512amx};
 #elif defined __aarch64__
 VEC_DECLARE(neon);
 static const Kernels kernels_neon = {
@@ -53,6 +69,7 @@ const Kernels *const kernels_all[] = {
 #ifdef __x86_64__
   &kernels_avx2,
   &kernels_avx512,
+  &kernels_avx512amx,
 #elif defined __aarch64__
   &kernels_neon,
 #endif
@@ -69,6 +86,7 @@ const Kernels *kern = &kernels_scalar;
 static void fill_gaps(Kernels *k, const Kernels *from) {
   typedef void (*Slot)(void);
   const size_t first = offsetof(Kernels, fma_burst);
+  if (!k->bf16_ukr && from->bf16_ukr) k->bf16_mr = from->bf16_mr, k->bf16_step = from->bf16_step;
   for (size_t at = first; at + sizeof(Slot) <= sizeof(Kernels); at += sizeof(Slot))
     if (!*(Slot *)((char *)k + at)) memcpy((char *)k + at, (const char *)from + at, sizeof(Slot));
 }

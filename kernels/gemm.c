@@ -134,7 +134,7 @@ void gemm_team(Mat c, Mat a, Mat b, int accumulate) {
 
 void gemm_bf16_team(Mat c, Mat a, Mat b, int accumulate) {
   assert(b.cs != 0);
-  if (team_share(&c, &a, &b, BF16_MR, BF16_NR)) gemm_bf16(c, a, b, accumulate);
+  if (team_share(&c, &a, &b, kern->bf16_mr, BF16_NR)) gemm_bf16(c, a, b, accumulate);
 }
 
 size_t gemm_pack_floats(int k, int n) { return (size_t)k * ((n + MAX_NR - 1) / MAX_NR * MAX_NR); }

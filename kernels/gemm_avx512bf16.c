@@ -9,10 +9,10 @@
 #include "rows.h"
 #include "ukr.h"
 
-enum { LAST = 4 };  // see gemm_avx512.c
+enum { MR = 14, LAST = 4 };  // LAST: see gemm_avx512.c
 
 // Rows lo .. hi - 1 of one step of k.
-INLINE void step(int lo, int hi, int vectors, __m512 t[BF16_MR][2], const Rows *r, const Word *b) {
+INLINE void step(int lo, int hi, int vectors, __m512 t[MR][2], const Rows *r, const Word *b) {
   const __m512bh b0 = (__m512bh)_mm512_loadu_si512(b);
   const __m512bh b1 = vectors == 2 ? (__m512bh)_mm512_loadu_si512(b + 16) : b0;
   UNROLL for (int i = lo; i < hi; i++) {
@@ -27,7 +27,7 @@ INLINE void tile(int m, int vectors, int n, int pairs, const Word *a, ptrdiff_t 
                  float *c, ptrdiff_t ldc, int accumulate) {
   const __mmask16 last = (__mmask16)((1u << (n - 16 * (vectors - 1))) - 1);
   const int groups = (m + 4) / 5;
-  __m512 t[BF16_MR][2];
+  __m512 t[MR][2];
   float *ci = c;
   UNROLL for (int i = 0; i < m; i++) t[i][0] = t[i][1] = _mm512_setzero_ps();
   if (accumulate)

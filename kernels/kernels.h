@@ -46,8 +46,9 @@ Mat gemm_pack(float *dst, Mat b);
 // bf16: C, in floats, = or += A B with both operands rounded to bf16 (to nearest, ties to even; denormals to 0) on
 // their way into thread-local scratch; of an operand's two strides, one must be 1. Every C(i,j) is ONE serial chain
 // over pairs of k, of fused multiply-adds that flush denormals, within a pair the odd element first: what the
-// instruction vdpbf16ps does, and other CPUs emulate bit for bit. So sub-blocks of C, and consecutive pieces of k that
-// begin at even k, give the same bits as the whole.
+// instruction vdpbf16ps does, and other CPUs emulate bit for bit; or, with AMX, over blocks of 32 k
+// (gemm_avx512amx.c). So sub-blocks of C, and consecutive pieces of k that begin at multiples of 2 bf16_step, give the
+// same bits as the whole.
 void gemm_bf16(Mat c, Mat a, Mat b, int accumulate);
 void gemm_bf16_team(Mat c, Mat a, Mat b, int accumulate);  // B not packed
 // gemm_pack for gemm_bf16: the returned view may only be its right operand, cut to its first rows or columns if at all.
@@ -66,7 +67,7 @@ typedef struct AdamCoef {
 
 // Any 32 bits: a float, or two bf16 of consecutive k, the even one in the low half.
 typedef uint32_t __attribute__((may_alias)) Word;
-enum { BF16_MR = 14, BF16_NR = 32 };  // the largest tile of a bf16 micro-kernel, and the width of its panels of B
+enum { BF16_NR = 32 };  // width of a bf16 micro-kernel's panels of B
 
 typedef struct Kernels {
   const char *name;        // "avx512": printed in every log and record, accepted by KERNELS=
@@ -74,15 +75,19 @@ typedef struct Kernels {
 
   // GEMM micro-kernel: C[m x n] = or += A[m x k] B[k x n], B's rows at ldb floats; m <= mr and n <= nr, or, for a
   // narrow C, m <= 2 mr and n <= nr/2.
-  int mr, nr;
+  int mr, nr, bf16_mr, bf16_step;
   void (*gemm_ukr)(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b, ptrdiff_t ldb,
                    float *c, ptrdiff_t ldc, int accumulate);
-  void (*gemm)(Mat c, Mat a, Mat b, int accumulate);  // replaces the whole driver (OpenBLAS); NULL = gemm.c
+  // Replace the whole driver (OpenBLAS; the clock of a profile); NULL = gemm.c, gemm_bf16.c.
+  void (*gemm)(Mat c, Mat a, Mat b, int accumulate);
+  void (*gemm_bf16)(Mat c, Mat a, Mat b, int accumulate);
   double (*fma_burst)(int rounds);  // independent multiply-adds in registers; returns the FLOPs done: timed, the peak
   // A transposed operand into a panel: dst[kk*nr + j] = src[j*ld + kk], kk < k, j < n; 0 for n <= j < nr. nr >= n >= 1,
   // a multiple of 16 (of the table's own nr where that is smaller).
   void (*pack_t)(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n);
-  // bf16: the micro-kernel, C[m x n] = or += A B, m <= BF16_MR, n <= BF16_NR, B a panel of [pairs][BF16_NR].
+  // bf16: the micro-kernel, C[m x n] = or += A B, m <= bf16_mr, n <= BF16_NR, B a panel of [pairs][BF16_NR]. Where it
+  // takes bf16_step > 1 pairs at a time, a_cs is 1, A's rows end in zeros up to a multiple of them, and rows of A past
+  // the m-th are read, up to a multiple of bf16_step.
   void (*bf16_ukr)(int m, int n, int pairs, const Word *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const Word *b, float *c,
                    ptrdiff_t ldc, int accumulate);
   void (*bf16_along)(Word *dst, const float *x, int n);  // pairs (x[0], x[1]), (x[2], x[3]), ...; a 0 after an odd n

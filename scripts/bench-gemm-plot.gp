@@ -12,8 +12,8 @@ set tics nomirror
 rungs = system("awk -F, 'NR > 1 && !seen[$1]++ {print $1}' ".csv)
 fast = system("awk -F, 'NR > 1 && $1 !~ /^scalar/ && !seen[$1]++ {print $1}' ".csv)
 # the portable rungs from violet to green, each instruction set a colour, libraries in reds and greys
-names = "scalar_naive scalar_interchange scalar_blocked scalar_packed scalar avx2 avx512 avx512bf16 neon openblas blis onednn libxsmm"
-colors = "440154 46327e 365c8d 277f8e 1fa187 4ac16d f58518 b8a100 f58518 d62728 7f7f7f e377c2 8c564b"
+names = "scalar_naive scalar_interchange scalar_blocked scalar_packed scalar avx2 avx512 avx512bf16 avx512amx neon openblas blis onednn libxsmm"
+colors = "440154 46327e 365c8d 277f8e 1fa187 4ac16d f58518 b8a100 d4449c f58518 d62728 7f7f7f e377c2 8c564b"
 color(name) = (at = 0, sum [j = 1:words(names)] (word(names, j) eq name ? at = j : 0), at ? int(real("0x".word(colors, at))) : 0)
 rows(kernel, ops, thr) = sprintf("< awk -F, '$1 == \"%s\" && $2 ~ /^(%s)$/ && $6 == %d' %s", kernel, ops, thr, csv)
 

@@ -105,6 +105,12 @@ static void timed_gemm(Mat c, Mat a, Mat b, int accumulate) {
   TIMED(product_slot(c, a), flops, 0, gemm(c, a, b, accumulate));
   kern = &timed;
 }
+static void timed_gemm_bf16(Mat c, Mat a, Mat b, int accumulate) {
+  const double flops = 2.0 * c.rows * c.cols * a.cols;
+  kern = plain;
+  TIMED(product_slot(c, a), flops, 0, gemm_bf16(c, a, b, accumulate));
+  kern = &timed;
+}
 static void timed_rmsnorm(float *y, ptrdiff_t ldy, float *rstd, const float *x, ptrdiff_t ldx, const float *gain,
                           int rows, int groups, int n, float eps) {
   backward = false;
@@ -213,7 +219,7 @@ int bench_profile(const Config *cfg, double seconds, bool csv, bool first, Err *
 
   plain = kern;
   timed = *kern;
-  timed.gemm = timed_gemm;
+  timed.gemm = timed_gemm, timed.gemm_bf16 = timed_gemm_bf16;
   timed.rmsnorm = timed_rmsnorm, timed.rmsnorm_back = timed_rmsnorm_back, timed.rope = timed_rope,
   timed.gelu = timed_gelu;
   timed.softmax = timed_softmax, timed.softmax_again = timed_softmax_again, timed.softmax_back = timed_softmax_back;
@@ -224,7 +230,7 @@ int bench_profile(const Config *cfg, double seconds, bool csv, bool first, Err *
   for (const double began = now_seconds(); steps < 3 || (now_seconds() - began < seconds && steps < MAX_STEPS);
        steps++) {
     const int at = steps < 0 ? 0 : steps;
-    peaks[at] = bench_peak(1);
+    peaks[at] = m.cfg.precision[0] == 'b' ? bench_peak_bf16() : bench_peak(1);
     kern = plain;
     whole[at] = step_ms(&m, tokens, B);
     for (int i = 0; i < N_SLOTS; i++) slots[i].seconds = slots[i].flops = slots[i].bytes = 0, slots[i].calls = 0;

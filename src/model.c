@@ -368,6 +368,13 @@ static void team_forward(const Model *m, const uint8_t *tokens, int n, int keep)
   }
 }
 
+// dw += x^T dy over the rows of whole sequences. Where a bf16 product's steps of k would reach across the end of a
+// sequence, one sequence after the other, as a thread alone takes them.
+static void team_weight_grad(const Dims *d, Mat dw, Mat x, Mat dy) {
+  const int span = d->bf16 && d->T % (2 * kern->bf16_step) ? d->T : x.rows;
+  for (int t = 0; t < x.rows; t += span) layers_product_team(d, dw, tr(mat_rows(x, t, span)), mat_rows(dy, t, span), 1);
+}
+
 // What a layer adds to the parameters' gradients over the group: unless the sequences did it, dw += x^T dy for the
 // matrices, and the gains' slots in order of sequence.
 static void team_weight_grads(const Work *w, int l, int n, bool matrices, float *dx2, float *dx1) {
@@ -375,8 +382,7 @@ static void team_weight_grads(const Work *w, int l, int n, bool matrices, float 
   const Block *b = &w->dblocks[l];
   const Grads g = {.dx2 = dx2, .dx1 = dx1, .dh = w->dh, .dqkv = w->dqkv};
   for (int i = 0; matrices && i < N_MATS; i++)
-    layers_product_team(&w->dims, b->w[i], tr(layers_input(&w->dims, &w->acts[l], i, R)),
-                        layers_output(&w->dims, &g, i, R), 1);
+    team_weight_grad(&w->dims, b->w[i], layers_input(&w->dims, &w->acts[l], i, R), layers_output(&w->dims, &g, i, R));
 #pragma omp single
   for (int s = 0; s < n; s++) {
     const float *gains = w->gains + (size_t)s * GAINS * C;
@@ -392,9 +398,9 @@ static void team_head_grads(const Model *m, int n) {
   const int C = w->dims.C, R = n * w->dims.T;
   const Mat dlogits = rows_at(w->logits, 0, R, VOCAB), xf = rows_at(w->xf, 0, R, C), dhead = head_view(m, m->grads);
   if (m->cfg.tied)
-    layers_product_team(&w->dims, tr(dhead), tr(dlogits), xf, 1);
+    team_weight_grad(&w->dims, tr(dhead), dlogits, xf);
   else
-    layers_product_team(&w->dims, dhead, tr(xf), dlogits, 1);
+    team_weight_grad(&w->dims, dhead, xf, dlogits);
 #pragma omp single
   for (int s = 0; s < n; s++) kern->add(model_at(m, m->grads, "norm"), w->gains + (size_t)s * GAINS * C + 4 * C, C);
 }

@@ -9,7 +9,7 @@
 //   guards  NaN around and between the rows of every operand, and in C where it must not be read: none may reach C,
 //           none may change
 //   pack    a packed operand, word by word, with zeros where its panels end past its columns
-//   bf16    bit by bit against a model of vdpbf16ps; the hardware and the emulations alike
+//   bf16    bit by bit against a model of vdpbf16ps or TDPBF16PS; the hardware and the emulations alike
 //   chains  the bits of any sub-block, of any cut of k, and of any number of threads are those of the whole
 #include <float.h>
 #include <math.h>
@@ -189,6 +189,25 @@ static double bf16_of(float x) {
   return fabsf(x) < FLT_MIN ? copysign(0, x) : y > FLT_MAX ? INFINITY : y < -FLT_MAX ? -INFINITY : y;
 }
 static float flushed(float x) { return fabsf(x) < FLT_MIN ? copysignf(0, x) : x; }
+static float fma_flushed(float x, float y, float sum) { return flushed(fmaf(x, y, flushed(sum))); }
+
+// c + the sum of x y, as vdpbf16ps adds up one pair after the other, the odd element first; or as TDPBF16PS adds up 16
+// pairs, even and odd elements by themselves.
+static float bf16_chain(const Operand *a, const Operand *b, int i, int j, int k, float c) {
+  const int step = 2 * kern->bf16_step;
+  for (int k0 = 0; k0 < k; k0 += step) {
+    float part[2] = {0, 0};
+    for (int q = 0; q < step; q++) {
+      const int kk = k0 + (q ^ 1);
+      const float x = kk < k ? (float)bf16_of(a->m.p[i * a->m.rs + kk * a->m.cs]) : 0;
+      const float y = kk < k ? (float)bf16_of(b->m.p[kk * b->m.rs + j * b->m.cs]) : 0;
+      float *sum = step == 2 ? &c : &part[kk & 1];
+      *sum = fma_flushed(x, y, *sum);
+    }
+    if (step > 2) c = flushed(flushed(c) + flushed(part[0] + part[1]));
+  }
+  return c;
+}
 
 // Elements are scaled by 2^-60 to 2^-67 when `tiny`, so that products and sums fall among the denormals.
 static void check_bf16(int m, int n, int k, Layout la, Layout lb, int acc, bool tiny) {
@@ -204,13 +223,7 @@ static void check_bf16(int m, int n, int k, Layout la, Layout lb, int acc, bool 
   for (int i = 0; i < m; i++)
     for (int j = 0; j < n; j++) {
       float *sum = want.m.p + i * want.m.rs + j;
-      *sum = acc ? flushed(*sum) : 0;
-      for (int q = 0; q < k + (k & 1); q++) {
-        const int kk = q ^ 1;  // the odd one first
-        const double x = kk < k ? bf16_of(a.m.p[i * a.m.rs + kk * a.m.cs]) : 0;
-        const double y = kk < k ? bf16_of(b.m.p[kk * b.m.rs + j * b.m.cs]) : 0;
-        *sum = flushed(fmaf((float)x, (float)y, *sum));
-      }
+      *sum = bf16_chain(&a, &b, i, j, k, acc ? *sum : 0);
       if (!acc) c.m.p[i * c.m.rs + j] = cut.m.p[i * cut.m.rs + j] = poison;
     }
   Mat right = b.m;
@@ -220,7 +233,7 @@ static void check_bf16(int m, int n, int k, Layout la, Layout lb, int acc, bool 
   }
   gemm_bf16(c.m, a.m, right, acc);
   if (!same(&c.m, &want.m)) complain(tiny ? "bf16, tiny: other bits" : "bf16: other bits", m, n, k, la, lb, acc);
-  const int half = k / 4 * 2, im = m / 3;
+  const int step = 2 * kern->bf16_step, half = k / 2 / step * step, im = m / 3;
   gemm_bf16(mat_rows(cut.m, 0, im), mat_rows(mat_cols(a.m, 0, half), 0, im), mat_rows(right, 0, half), acc);
   gemm_bf16(mat_rows(cut.m, im, m - im), mat_rows(mat_cols(a.m, 0, half), im, m - im), mat_rows(b.m, 0, half), acc);
   gemm_bf16(cut.m, mat_cols(a.m, half, k - half), mat_rows(b.m, half, k - half), 1);
@@ -231,7 +244,7 @@ static void check_bf16(int m, int n, int k, Layout la, Layout lb, int acc, bool 
 }
 
 static void check_bf16s(void) {
-  for (int m = 1; m <= 2 * BF16_MR + 1; m++)
+  for (int m = 1; m <= 2 * kern->bf16_mr + 1; m++)
     for (int n = 1; n <= 2 * BF16_NR + 1; n += 1 + (m & 1)) check_bf16(m, n, 5, PADDED, PADDED, (m + n) & 1, false);
   for (Layout la = 0; la < PACKED; la++)
     for (Layout lb = 0; lb < N_LAYOUTS; lb++)
@@ -260,7 +273,7 @@ static bool check_table(const char *name) {
   ok(failures == before, "packed operands, with zeros past the last column");
   before = failures;
   check_bf16s();
-  ok(failures == before, "bf16, bit by bit, edges, strides, denormals, cuts at even k");
+  ok(failures == before, "bf16, bit by bit, edges, strides, denormals, cuts between steps of k");
   before = failures;
   check_chains();
   ok(failures == before, "bits independent of sub-block, cut of k, packing and threads");

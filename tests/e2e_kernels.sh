@@ -16,7 +16,7 @@ sanitized() { nm "$OBJ/kernels/gemm_avx512.o" | grep -qE '__(asan|ubsan|tsan|gco
 
 # ---- What an object of one instruction set gives and takes. Anything else that it defines for all (an inline function
 # of a header, say) might be the copy that the linker keeps for the rest of the program.
-for isa in avx2 avx512 avx512bf16; do
+for isa in avx2 avx512 avx512bf16 avx512amx; do
   for o in "$OBJ"/kernels/*_$isa.o; do
     [ -e "$o" ] || continue
     nm -g --defined-only "$o" | grep -vE " T [a-z0-9_]+_$isa\$" >"$T/gives"
@@ -29,7 +29,7 @@ done
 
 # ---- Everything else: no register and no instruction that AVX brought.
 for o in "$OBJ"/src/*.o "$OBJ"/kernels/*.o; do
-  case $o in *_avx2.o|*_avx512.o|*_avx512bf16.o) continue ;; esac
+  case $o in *_avx2.o|*_avx512.o|*_avx512bf16.o|*_avx512amx.o) continue ;; esac
   objdump -d --no-show-raw-insn "$o" | grep -E '%[yz]mm|[[:space:]]v[a-z0-9]+[[:space:]].*%(xmm|k[0-7])' |
     sed "s|^|$(basename "$o"): |"
 done >"$T/leaks"
@@ -39,7 +39,7 @@ ok "while objdump shows it in gemm_avx512.o" sh -c 'objdump -d "$0" | grep -q "%
 # ---- Spills: a tile that does not fit its registers would go through the stack at every step of k.
 if sanitized; then skip "no tile is spilled" "a sanitizer's build"
 else
-  for o in "$OBJ"/kernels/gemm_avx512*.o; do
+  for o in "$OBJ"/kernels/gemm_avx512.o "$OBJ"/kernels/gemm_avx512bf16.o; do
     objdump -d --no-show-raw-insn "$o" | grep -E '\(%rsp' | grep '%zmm' | sed "s|^|$(basename "$o"): |"
   done >"$T/spills"
   none "no tile is spilled" "$T/spills"
