@@ -13,8 +13,8 @@
 
 enum {
   MAX_NR = 32,  // of all tables
-  KC = 512,     // depth of a block: a panel of B (KC x nr) streams from L2 past each tile; C is carried between blocks
-  MC = 224,     // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
+  KC = 256,     // depth of a block: a panel of B (KC x nr) stays in L1 or L2 while all tiles pass; C is carried on
+  MC = 256,     // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
 };
 
 static int imin(int a, int b) { return a < b ? a : b; }
@@ -74,13 +74,11 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   const int row_a = a.cs == 1 && aliases(a.rs) && a.rs % 1024 == 0;
   const int col_a = a.rs == 1 && aliases(a.cs) && (!down || a.cs % 1024 == 0);
   const int copy_a = (row_a || col_a) && c.cols > kern->nr;
-  // Blocks of tr(x) are wide along its contiguous rows, which then come in the order of their addresses.
-  const int mc_max = down ? KC : MC, kc_max = down ? MC : KC;
   // Rows of two lines and more, fetched early enough, are read where they lie even when they alias.
   const int copy_b = b.cs > 1 || (b.cs == 1 && aliases(b.rs) && kern->nr <= 16 && a.rows > 4 * kern->mr);
   const int far = (ptrdiff_t)b.rows * b.cols > 1 << 16;
-  const int nr = kern->nr, m_blocks = (a.rows + mc_max - 1) / mc_max;
-  const int k_blocks = a.cols ? (a.cols + kc_max - 1) / kc_max : 1;
+  const int nr = kern->nr, m_blocks = (a.rows + MC - 1) / MC;
+  const int k_blocks = a.cols ? (a.cols + KC - 1) / KC : 1;
   for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
     mc = (a.rows - i0 + m_blocks - mb - 1) / (m_blocks - mb);
     for (int kb = 0, k0 = 0, kc; kb < k_blocks; kb++, k0 += kc) {
