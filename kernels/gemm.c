@@ -15,6 +15,11 @@ enum {
   MAX_NR = 32,  // of all tables
   KC = 256,     // depth of a block: a panel of B (KC x nr) stays in L1 or L2 while all tiles pass; C is carried on
   MC = 256,     // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
+  // Rows of C, two blocks, from which on B is packed first (not under tr(x), which waits for its own columns), at most
+  // so much of it at a time:
+  PACK_FROM = 512,
+  PACK_K = 1024,          // rows
+  PACK_FLOATS = 1 << 18,  // all in all
 };
 
 static int imin(int a, int b) { return a < b ? a : b; }
@@ -61,10 +66,27 @@ static void gemm_panel(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrd
   }
 }
 
+// The same product by parts of B, packed once for all blocks of A.
+static void gemm_packing(Mat c, Mat a, Mat b, int accumulate) {
+  static _Thread_local float packed[PACK_FLOATS] __attribute__((aligned(64)));
+  for (int k0 = 0, k; k0 < a.cols; k0 += k) {
+    k = imin(PACK_K, a.cols - k0);
+    for (int j0 = 0, n; j0 < c.cols; j0 += n) {
+      n = imin(PACK_FLOATS / k / MAX_NR * MAX_NR, c.cols - j0);
+      const Mat part = gemm_pack(packed, mat_cols(mat_rows(b, k0, k), j0, n));
+      gemm(mat_cols(c, j0, n), mat_cols(a, k0, k), part, accumulate || k0 > 0);
+    }
+  }
+}
+
 void gemm(Mat c, Mat a, Mat b, int accumulate) {
   assert(c.rows == a.rows && c.cols == b.cols && a.cols == b.rows && c.cs == 1);
   if (kern->gemm) {
     kern->gemm(c, a, b, accumulate);
+    return;
+  }
+  if (b.cs != 0 && a.rs != 1 && c.rows >= PACK_FROM && a.cols > 0) {
+    gemm_packing(c, a, b, accumulate);
     return;
   }
   static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));

@@ -110,6 +110,7 @@ static void check_bounds(void) {
     for (int lb = 0; lb < N_LAYOUTS; lb++) check_bound(70, 67, 1100, la, lb, PADDED, lb & 1);
   check_bound(1000, 40, 300, ROW_MAJOR, TRANSPOSED, ROW_MAJOR, 1);
   check_bound(130, 128, 512, TRANSPOSED, ROW_MAJOR, ROW_MAJOR, 0);  // strides of a power of two
+  check_bound(512, 520, 2060, PADDED, PADDED, PADDED, 0);       // B packed by parts
 }
 
 static bool same(const Mat *x, const Mat *y) {
@@ -151,7 +152,7 @@ static void check_chain(int m, int n, int k, Layout la, Layout lb, int acc) {
 static void check_chains(void) {
   static const int shapes[][3] = {{1, 1, 2},    {3, 5, 7},      {28, 32, 16},  {29, 17, 31}, {15, 33, 64},
                                   {13, 40, 600}, {130, 70, 33},  {70, 130, 128}, {27, 12, 20}, {40, 24, 48},
-                                  {500, 36, 40}, {33, 9, 1030}, {50, 300, 24}};
+                                  {520, 36, 40}, {33, 9, 1030}, {50, 300, 24}};
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
     for (int la = 0; la < PACKED; la++)
       for (int lb = 0; lb < PACKED; lb++)
