@@ -101,7 +101,7 @@ fuzz: $B/fuzz $B/tests/test_fuzz  ## libFuzzer on each parser, or on FUZZ="csv j
 	  d=out/fuzz/$$t; mkdir -p $$d; export FUZZ_TARGET=$$t; \
 	  $B/tests/test_fuzz --seeds $$d && $B/fuzz -max_total_time=$(or $(SECONDS),60) -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
 	    -verbosity=0 -print_final_stats=1 -artifact_prefix=out/fuzz/$$t- $$d || exit 1; done
-.PHONY: test-fire test-sweep-kills test-determinism test-slurm
+.PHONY: test-fire test-sweep-kills test-determinism test-slurm test-nfs
 test-fire: $B/isoflop  ## 16 x SEEDS (default 25) cells, 8 workers, a tenth failing, 3 workers killed, clocks 5 minutes off
 	SEEDS=$(or $(SEEDS),25) ISOFLOP=$$PWD/$< sh tests/e2e_fire.sh
 test-sweep-kills: $B/isoflop  ## KILLS (default 200) SIGKILLs of sweeps, workers and runs, over SWEEPS (default 20) small sweeps
@@ -110,6 +110,8 @@ test-determinism: $B/isoflop  ## a hash of one study run in every way: workers, 
 	FULL=1 ISOFLOP=$$PWD/$< sh tests/e2e_determinism.sh
 test-slurm: $B/isoflop  ## an array of workers on a real Slurm on this machine (root; 5 minutes)
 	bash tests/slurm.sh $B
+test-nfs: $B/isoflop  ## workers on two clients of a real NFS, in an emulated machine: kills, a network that fails (root; 7 minutes)
+	bash tests/nfs.sh $B
 test-neon:  ## the ARM kernels, cross-built, run under qemu
 	$Qsh tests/neon.sh $B
 asan:  ## all tests under the address and leak sanitizer

@@ -219,17 +219,18 @@ static void take_over(const Claim *c) {
 
 // ---- Taking, publishing, giving up ---------------------------------------------------------------------
 
-// OK also where the folder is gone again: whoever has just taken the cell has removed it, and link will fail.
+// OK also where the folder is gone again: whoever has just taken the cell has removed it, and link will fail. NFS 3 may
+// say so only when the file is closed, by ESTALE.
 static int private_file(const Claim *c, Err *e) {
   char machine[128];
   machine_name(machine);
   const int fd = open(c->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  const bool good = fd >= 0 && dprintf(fd, "beat %g machine %s pid %ld start %llu\n", c->owner->beat,
-                                       *machine ? machine : "?", (long)getpid(), start_time(getpid())) > 0;
-  const int why = errno;
-  if (fd < 0 && why == ENOENT) return OK;
-  if (fd < 0 || (close(fd) != 0) || !good) return fail(e, E_IO, "%s: cannot write: %s", c->file, strerror(why));
-  return OK;
+  bool good = fd >= 0 && dprintf(fd, "beat %g machine %s pid %ld start %llu\n", c->owner->beat, *machine ? machine : "?",
+                                 (long)getpid(), start_time(getpid())) > 0;
+  int why = errno;
+  if (fd >= 0 && close(fd) != 0 && good) good = false, why = errno;
+  if (good || why == ENOENT || why == ESTALE) return OK;
+  return fail(e, E_IO, "%s: cannot write: %s", c->file, strerror(why));
 }
 
 int claim_take(Claim *c, const Owner *owner, const char *dir, Watch *seen, Err *e) {

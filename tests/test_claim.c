@@ -46,6 +46,7 @@ STAND_IN(int, fsync, (int fd), fd)
 STAND_IN(int, rename, (const char *from, const char *to), from, to)
 int close(int fd) {
   const int r = REAL(close)(fd);
+  if (!strcmp(refused, "close: removed before")) return unlink(lost_claim), errno = ESTALE, -1;
   return refuses("close") ? -1 : r;
 }
 DIR *opendir(const char *path) { return refuses("opendir") ? NULL : REAL(opendir)(path); }
@@ -177,6 +178,17 @@ static void a_folder_that_the_quicker_removed_is_no_error(void **state) {
   assert_true(ours());
 }
 
+// So an NFS 3 client, which writes when a file is closed, learns of it; met by six on a real one. It was an error of another name.
+static void a_file_that_the_quicker_removed_before_it_was_closed_is_no_error(void **state) {
+  (void)state;
+  snprintf(lost_claim, sizeof lost_claim, "%s", in("cell/%s/claim", us.name));
+  refuse("close: removed before", 0);
+  assert_false(ours());
+  assert_false(file_exists(in("cell/claim.1")) || file_exists(in("cell/%s", us.name)));
+  refuse("", 0);
+  assert_true(ours());
+}
+
 static void another_may_be_quicker(void **state) {
   (void)state;
   const int whys[] = {EEXIST, ENOENT};
@@ -211,7 +223,7 @@ static void no_claim_where_nothing_can_be_written(void **state) {
   assert_no_claim("claim: cannot write");
   rmdir(in("cell/%s/claim", us.name));
   refuse("close", EDQUOT);
-  assert_no_claim("");
+  assert_no_claim(strerror(EDQUOT));
   refuse("", 0);
   const struct rlimit none = {0, RLIM_INFINITY}, any = {RLIM_INFINITY, RLIM_INFINITY};
   signal(SIGXFSZ, SIG_IGN);
@@ -484,6 +496,7 @@ int main(void) {
       TEST(names_differ), TEST(one_of_two_gets_a_cell), TEST(given_up_the_work_goes_to_the_next),
       TEST(an_answer_that_was_lost_is_not_a_claim_that_was_lost), TEST(another_may_be_quicker),
       TEST(a_folder_that_the_quicker_removed_is_no_error),
+      TEST(a_file_that_the_quicker_removed_before_it_was_closed_is_no_error),
       TEST(no_claim_without_hard_links), TEST(no_claim_where_nothing_can_be_written),
       TEST(the_dead_of_this_machine_are_replaced_at_once), TEST(what_proc_says_of_a_process_may_be_anything),
       TEST(where_a_machine_has_no_name_only_silence_counts), TEST(the_silent_are_replaced_after_a_while),
