@@ -24,10 +24,11 @@ static void configure(void) {
 }
 
 // A tile of C where not all of it exists goes through a whole one. gcc's intrinsics for tiles do not tell the compiler
-// which memory they read.
+// which memory they read: it must not write it earlier or later than it says here.
 #define SEEN_BY_TILES() __asm__ volatile("" : : : "memory")
 static __mmask16 columns(int n) { return (__mmask16)((1u << n) - 1); }
 static void take(float *whole, const float *c, ptrdiff_t ldc, int m, int n) {
+  SEEN_BY_TILES();
   for (int i = 0; i < m; i++) _mm512_storeu_ps(whole + i * SIDE, _mm512_maskz_loadu_ps(columns(n), c + i * ldc));
   SEEN_BY_TILES();
 }

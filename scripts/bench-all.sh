@@ -7,6 +7,7 @@ B=${B:-build} OUT=${OUT:-out/bench}
 export B
 mkdir -p "$OUT"
 peers=avx512,avx512bf16,openblas,blis,onednn,libxsmm
+if grep -qw amx_bf16 /proc/cpuinfo; then peers=$peers,avx512amx; fi
 run() {  # run FILE COMMAND...: stdout to FILE, stderr beside it; whole or not at all
   file=$OUT/$1; shift
   if [ -e "$file" ]; then echo "$file: there already"; return; fi

@@ -23,7 +23,7 @@ if [ "${1:-}" = machine ]; then  # NAME SERVER VERSION LOG
 fi
 
 # ---- In the virtual machine: the server, and what is checked. The root is the host's, read-only, under a layer of memory
-if [ "${1:-}" = server ]; then
+if [ "${1:-} $$" = "server 1" ]; then  # as its init, and nowhere else: it ends by a reset
   mount -t proc none /proc; mount -t sysfs none /sys; mount -t devtmpfs none /dev
   mkdir -p /dev/shm /disk /var/lib/nfs/sm
   for dir in /run /dev/shm; do mount -t tmpfs none $dir; done
