@@ -110,7 +110,7 @@ test-determinism: $B/isoflop  ## a hash of one study run in every way: workers, 
 	FULL=1 ISOFLOP=$$PWD/$< sh tests/e2e_determinism.sh
 test-slurm: $B/isoflop  ## an array of workers on a real Slurm on this machine (root; 5 minutes)
 	bash tests/slurm.sh $B
-test-nfs: $B/isoflop  ## workers on two clients of a real NFS, in an emulated machine: kills, a network that fails (root; 7 minutes)
+test-nfs: $B/isoflop  ## workers on two clients of a real NFS, in an emulated machine: kills, a network that fails (root; 6 minutes)
 	bash tests/nfs.sh $B
 test-neon:  ## the ARM kernels, cross-built, run under qemu
 	$Qsh tests/neon.sh $B

@@ -5,7 +5,8 @@
 // Invariant: the loops only choose which tile of C and which piece of k come next; each C(i,j) sees k = 0, 1, 2, ... in
 // order, carried from piece to piece by accumulating, so no choice made here changes a bit of the result.
 // Reference: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication" (2008). Unlike theirs, an
-// operand is read where it lies whenever its strides allow: A by broadcast, so any strides do; B by rows of a panel.
+// operand is read where it lies whenever its strides allow: A by broadcast, so any strides do; B by rows of a panel,
+// unless many rows of A use it.
 #include <assert.h>
 #include <omp.h>
 #include <string.h>
