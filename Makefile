@@ -129,9 +129,9 @@ cover:  ## line and branch coverage of all tests, a file a line, then of all
 	-$Q$(MAKE) --no-print-directory B=build-cover OPT="-O1 -g --coverage -fprofile-update=atomic" test
 	$Qfor d in kernels src; do gcov -nb build-cover/$$d/*.gcda; done 2>/dev/null | sed 's/% of /:/' | awk -F'[:\047]' ' \
 	  function row(f, n, l, m, t) { printf "%-32s %6.1f %% of %5d lines  %6.1f %% of %5d branches\n", f, l, n, t, m } \
-	  function flush() { if (f) { row(f, n, l, m, t); N += n; L += n * l; M += m; T += m * t } f = ""; m = t = 0 } \
+	  function flush() { if (f) { row(f, n, l, m, t); N += n; L += n * l; M += m; T += m * t } f = ""; n = m = t = 0 } \
 	  /^File/ { flush(); f = $$2 ~ /^(src|kernels)\/.*c$$/ ? $$2 : "" } \
-	  /^Lines/ { l = $$2; n = $$3 } /^Taken/ { t = $$2; m = $$3 } /^$$/ { flush() } \
+	  /^Lines/ && !n { l = $$2; n = $$3 } /^Taken/ { t = $$2; m = $$3 } /^$$/ { flush() } \
 	  END { flush(); row("all", N, L / N, M, T / M) }'
 tidy:  ## clang-tidy with the checks of .clang-tidy
 	$Qfor f in $(wildcard src/*.c kernels/*.c tests/*.c); do \

@@ -228,7 +228,8 @@ static int private_file(const Claim *c, Err *e) {
   bool good = fd >= 0 && dprintf(fd, "beat %g machine %s pid %ld start %llu\n", c->owner->beat, *machine ? machine : "?",
                                  (long)getpid(), start_time(getpid())) > 0;
   int why = errno;
-  if (fd >= 0 && close(fd) != 0 && good) good = false, why = errno;
+  const int closed = fd >= 0 ? close(fd) : 0;
+  if (good && closed != 0) good = false, why = errno;
   if (good || why == ENOENT || why == ESTALE) return OK;
   return fail(e, E_IO, "%s: cannot write: %s", c->file, strerror(why));
 }
