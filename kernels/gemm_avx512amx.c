@@ -69,22 +69,20 @@ static void give(float *c, ptrdiff_t ldc, const float *whole, int m, int n) {
     if (right) { _tile_dpbf16ps(3, 5, 7); }     \
   }
 
+// What is done to each tile of C that there is.
+#define EACH(op)                                  \
+  op(0, c, m0, n0)                                \
+  if (right) { op(1, c + SIDE, m0, n - SIDE) }    \
+  if (low) { op(2, c_low, m - SIDE, n0) }         \
+  if (low && right) { op(3, c_low + SIDE, m - SIDE, n - SIDE) }
+
 static inline __attribute__((always_inline)) void tiles(int low, int right, int m, int n, int pairs, const Word *a,
                                                         ptrdiff_t a_rs, const Word *b, float *c, ptrdiff_t ldc,
                                                         int accumulate) {
   float whole[SIDE * SIDE] __attribute__((aligned(64)));
   const int m0 = low ? SIDE : m, n0 = right ? SIDE : n;
   float *c_low = c + SIDE * ldc;
-  C_LOAD(0, c, m0, n0)
-  if (right) {
-    C_LOAD(1, c + SIDE, m0, n - SIDE)
-  }
-  if (low) {
-    C_LOAD(2, c_low, m - SIDE, n0)
-  }
-  if (low && right) {
-    C_LOAD(3, c_low + SIDE, m - SIDE, n - SIDE)
-  }
+  EACH(C_LOAD)
   // The rows of C below, which are wanted next and too far apart for the hardware to see them come.
   const float *next = c + m * ldc;
   for (; pairs >= SIDE; pairs -= SIDE, a += SIDE, b += SIDE * BF16_NR) {
@@ -100,16 +98,7 @@ static inline __attribute__((always_inline)) void tiles(int low, int right, int 
     SEEN_BY_TILES();
     STEP(a, last)
   }
-  C_STORE(0, c, m0, n0)
-  if (right) {
-    C_STORE(1, c + SIDE, m0, n - SIDE)
-  }
-  if (low) {
-    C_STORE(2, c_low, m - SIDE, n0)
-  }
-  if (low && right) {
-    C_STORE(3, c_low + SIDE, m - SIDE, n - SIDE)
-  }
+  EACH(C_STORE)
 }
 
 // A: a_cs == 1, rows filled up by zeros to a multiple of 16 words; those past the m-th, up to 16 or 32, are read.

@@ -99,18 +99,14 @@ static SlotId product_slot(Mat c, Mat a) {
   return backward ? ATTENTION_BACKWARD : ATTENTION_FORWARD;
 }
 
-static void timed_gemm(Mat c, Mat a, Mat b, int accumulate) {
+static void timed_product(void (*product)(Mat, Mat, Mat, int), Mat c, Mat a, Mat b, int accumulate) {
   const double flops = 2.0 * c.rows * c.cols * a.cols;
-  kern = plain;  // gemm() runs with the original table, and what it calls is its own time
-  TIMED(product_slot(c, a), flops, 0, gemm(c, a, b, accumulate));
+  kern = plain;  // it runs with the original table, and what it calls is its own time
+  TIMED(product_slot(c, a), flops, 0, product(c, a, b, accumulate));
   kern = &timed;
 }
-static void timed_gemm_bf16(Mat c, Mat a, Mat b, int accumulate) {
-  const double flops = 2.0 * c.rows * c.cols * a.cols;
-  kern = plain;
-  TIMED(product_slot(c, a), flops, 0, gemm_bf16(c, a, b, accumulate));
-  kern = &timed;
-}
+static void timed_gemm(Mat c, Mat a, Mat b, int accumulate) { timed_product(gemm, c, a, b, accumulate); }
+static void timed_gemm_bf16(Mat c, Mat a, Mat b, int accumulate) { timed_product(gemm_bf16, c, a, b, accumulate); }
 static void timed_rmsnorm(float *y, ptrdiff_t ldy, float *rstd, const float *x, ptrdiff_t ldx, const float *gain,
                           int rows, int groups, int n, float eps) {
   backward = false;
@@ -209,6 +205,7 @@ int bench_profile(const Config *cfg, double seconds, bool csv, bool first, Err *
   Model m;
   if (model_new(&m, cfg, true, e)) return e->code;
   const int B = cfg->batch_tokens / T;
+  const bool bf16 = strcmp(cfg->precision, "bf16") == 0;
   const size_t arrays = m.n_params * sizeof(float);
   uint8_t *tokens = mem_new((size_t)B * (T + 1), "bench", e);
   if (!tokens) {
@@ -230,7 +227,7 @@ int bench_profile(const Config *cfg, double seconds, bool csv, bool first, Err *
   for (const double began = now_seconds(); steps < 3 || (now_seconds() - began < seconds && steps < MAX_STEPS);
        steps++) {
     const int at = steps < 0 ? 0 : steps;
-    peaks[at] = m.cfg.precision[0] == 'b' ? bench_peak_bf16() : bench_peak(1);
+    peaks[at] = bf16 ? bench_peak_bf16() : bench_peak(1);
     kern = plain;
     whole[at] = step_ms(&m, tokens, B);
     for (int i = 0; i < N_SLOTS; i++) slots[i].seconds = slots[i].flops = slots[i].bytes = 0, slots[i].calls = 0;

@@ -37,6 +37,7 @@ none "no other object has an AVX instruction" "$T/leaks"
 ok "while objdump shows it in gemm_avx512.o" sh -c 'objdump -d "$0" | grep -q "%zmm"' "$OBJ/kernels/gemm_avx512.o"
 
 # ---- Spills: a tile that does not fit its registers would go through the stack at every step of k.
+# (AMX has registers of its own for its tiles, and the stack for those at the edges.)
 if sanitized; then skip "no tile is spilled" "a sanitizer's build"
 else
   for o in "$OBJ"/kernels/gemm_avx512.o "$OBJ"/kernels/gemm_avx512bf16.o; do

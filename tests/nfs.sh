@@ -5,7 +5,7 @@
 # one of its cells; then a loses its network and is switched off, and b, which has overslept, does the rest. The results
 # are those of the local disk, to the byte. All that with NFS 4.2, then 3. Needs root, x86-64 and Debian's mirror: the
 # kernel, and what is not installed, are unpacked into a temporary folder. Emulated (ACCEL=kvm in the environment is
-# quicker where that works) it takes about 7 minutes of one core. Speaks TAP. Usage: tests/nfs.sh [BUILD_DIR]
+# quicker where that works) it takes 6 to 7 minutes of one core. Speaks TAP. Usage: tests/nfs.sh [BUILD_DIR]
 set -u
 here=$(cd "$(dirname "$0")/.." && pwd)
 
