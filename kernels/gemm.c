@@ -36,6 +36,25 @@ static Mat unalias(float *dst, Mat x) {
   return flip ? tr(to) : to;
 }
 
+// tr(x), whose columns are contiguous, by tiles of C as gemm_panel() cuts them, more than two of them:
+// [tile][tile_floats()], of which the first are [k][mr]. As x lies, a tile's columns
+// share their lines with its neighbours' and come from as many pages as there are k.
+static ptrdiff_t tile_floats(int mr, int k) { return (ptrdiff_t)mr * k + 16; }
+static void pack_tiles(float *dst, int mr, Mat a) {
+  const int tiles = (a.rows + mr - 1) / mr, low = a.rows / tiles, higher = a.rows % tiles;
+  for (int k = 0; k < a.cols; k++, dst += mr) {
+    const float *from = a.p + k * a.cs;
+    float *to = dst;
+    for (int t = 0; t < tiles - 1; t++, to += tile_floats(mr, a.cols)) {  // what is copied too much, the next step overwrites
+      if (mr > 8) memcpy(to, from, 16 * sizeof *to);
+      else if (mr > 4) memcpy(to, from, 8 * sizeof *to);
+      else memcpy(to, from, 4 * sizeof *to);
+      from += low + (t < higher);
+    }
+    memcpy(to, from, (size_t)low * sizeof *to);
+  }
+}
+
 // B(0..k-1, 0..n-1) -> [k][nr], zeros past the n-th column.
 static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff_t cs, int k, int n) {
   if (rs == 1 && cs != 1) {
@@ -49,21 +68,23 @@ static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff
   }
 }
 
-// One panel: C[m x n] (n <= nr) in tiles as equal in height as can be, since a low tile cannot hide the latency of
-// its adds. Meanwhile each tile fetches its share of the next panel (`next`, rows at ld_next) into the second-level
-// cache.
-static void gemm_panel(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                       ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate, const float *next, ptrdiff_t ld_next) {
-  const int mr = n <= kern->nr / 2 ? 2 * kern->mr : kern->mr;
-  int tiles = (m + mr - 1) / mr, fetched = 0;
-  for (const int share = tiles ? (k + tiles - 1) / tiles : 0; tiles > 0; tiles--) {
-    const int rows = (m + tiles - 1) / tiles;
-    for (const int to = next ? imin(k, fetched + share) : 0; fetched < to; fetched++) {
-      __builtin_prefetch(next + fetched * ld_next, 0, 2);
-      __builtin_prefetch(next + fetched * ld_next + 16, 0, 2);
-    }
-    kern->gemm_ukr(rows, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate);
-    m -= rows, a += rows * a_rs, c += rows * ldc;
+// Element (k, j) of B; j begins a panel if B is packed.
+static const float *at(Mat b, int k, int j) {
+  return b.p + k * b.rs + (b.cs ? j * b.cs : (ptrdiff_t)j * b.rows);
+}
+
+// The panel t of C, of any height, in tiles as equal in height as can be, since a low tile cannot hide the latency of its
+// adds. Between them they fetch the next panel of B, if it is wanted. a_tile: the distance of the tiles of an A from
+// pack_tiles(), or 0.
+static void gemm_panel(Tile t, ptrdiff_t a_tile) {
+  const int mr = !a_tile && t.n <= kern->nr / 2 ? 2 * kern->mr : kern->mr;
+  int left = t.m, fetched = 0;
+  const float *const next = t.next;
+  for (int tiles = (left + mr - 1) / mr; tiles > 0; tiles--) {
+    t.m = (left + tiles - 1) / tiles;
+    t.next = next && fetched < t.k ? next + fetched * t.ld_next : NULL;
+    fetched += kern->gemm_ukr(&t);
+    left -= t.m, t.a += a_tile ? a_tile : t.m * t.a_rs, t.c += t.m * t.ldc;
   }
 }
 
@@ -93,13 +114,11 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
   static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
   // The lines of a tile of A still fit two sets, so they are copied only where they fall into one.
-  const int down = a.rs == 1 && kern->nr > 16;  // tr(x), to a kernel that fetches its columns ahead
-  const int row_a = a.cs == 1 && aliases(a.rs) && a.rs % 1024 == 0;
-  const int col_a = a.rs == 1 && aliases(a.cs) && (!down || a.cs % 1024 == 0);
-  const int copy_a = (row_a || col_a) && c.cols > kern->nr;
-  // Rows of two lines and more, fetched early enough, are read where they lie even when they alias.
-  const int copy_b = b.cs > 1 || (b.cs == 1 && aliases(b.rs) && kern->nr <= 16 && a.rows > 4 * kern->mr);
-  const int far = (ptrdiff_t)b.rows * b.cols > 1 << 16;
+  const int copy_a = a.cs == 1 && aliases(a.rs) && a.rs % 1024 == 0 && c.cols > kern->nr;
+  const int tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && c.cols >= 6 * kern->nr;
+  const int copy_b = b.cs > 1 || (b.cs == 1 && b.rs >= 1024 && a.rs != 1 && a.rows >= 8 * kern->mr);
+  // Worth fetching ahead: the panels come from beyond the second-level cache, and have rows of their own.
+  const int far = b.cs <= 1 && (ptrdiff_t)b.rows * b.cols > 1 << 14;
   const int nr = kern->nr, m_blocks = (a.rows + MC - 1) / MC;
   const int k_blocks = a.cols ? (a.cols + KC - 1) / KC : 1;
   for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
@@ -108,25 +127,22 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
       kc = (a.cols - k0 + k_blocks - kb - 1) / (k_blocks - kb);
       Mat ab = mat_cols(mat_rows(a, i0, mc), k0, kc);
       if (copy_a) ab = unalias(a_scratch, ab);
+      if (tiles_a) {
+        pack_tiles(a_scratch, kern->mr, ab);
+        ab = tr(mat(a_scratch, kc, kern->mr));
+      }
       for (int j0 = 0, n; j0 < c.cols; j0 += n) {
         n = imin(nr, c.cols - j0);
-        const float *bp, *next = NULL;
-        ptrdiff_t ldb = nr;
+        // A remainder just above a full panel splits better as 3/4 + 1/2 than as 1 + 1/4.
+        if (b.cs == 1 && !copy_b && c.cols - j0 > nr && c.cols - j0 <= nr + nr / 4) n = nr - nr / 4;
+        Tile t = {.m = mc, .n = n, .k = kc, .accumulate = accumulate || kb > 0, .a = ab.p, .a_rs = ab.rs, .a_cs = ab.cs,
+                  .b = at(b, k0, j0), .ldb = b.rs, .c = c.p + i0 * c.rs + j0, .ldc = c.rs, .ld_next = b.rs};
+        if (far) t.next = j0 + n < c.cols ? at(b, k0, j0 + n) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;
         if (copy_b) {
-          pack_panel(b_scratch, nr, b.p + k0 * b.rs + j0 * b.cs, b.rs, b.cs, kc, n);
-          bp = b_scratch;
-        } else if (b.cs == 1) {
-          // A remainder just above a full panel splits better as 3/4 + 1/2 than as 1 + 1/4.
-          const int left = c.cols - j0;
-          if (left > nr && left <= nr + nr / 4) n = nr - nr / 4;
-          bp = b.p + k0 * b.rs + j0, ldb = b.rs;
-        } else {
-          bp = b.p + (ptrdiff_t)j0 * b.rows + (ptrdiff_t)k0 * nr;
+          pack_panel(b_scratch, nr, t.b, b.rs, b.cs, kc, n);
+          t.b = b_scratch, t.ldb = nr;
         }
-        // Worth its instructions only where the panels come from beyond the second-level cache.
-        if (b.cs <= 1 && far && j0 + n < c.cols) next = b.cs ? b.p + k0 * b.rs + j0 + n : bp + (ptrdiff_t)b.rows * nr;
-        gemm_panel(mc, n, kc, ab.p, ab.rs, ab.cs, bp, ldb, c.p + i0 * c.rs + j0, c.rs, accumulate || kb > 0,
-                   next, b.rs);
+        gemm_panel(t, tiles_a ? tile_floats(kern->mr, kc) : 0);
       }
     }
   }

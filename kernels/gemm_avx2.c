@@ -8,7 +8,7 @@
 #include "rows.h"
 #include "ukr.h"
 
-enum { MR = 6, MR_NARROW = 12, LAST = 4 };
+enum { MR = 6, MR_NARROW = 12, LAST = 4, FETCH = 8 };  // FETCH: rows of the next panel, a line each, before a tile
 
 static const int lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 // mask of the first n lanes
@@ -22,62 +22,71 @@ INLINE void put(float *p, __m256i mask, int full, __m256 x) {
 }
 
 // Rows lo .. hi - 1 of one step of k.
-INLINE void step_16(int lo, int hi, int full, __m256i mask, __m256 t[MR][2], const Rows *r, const float *b) {
+INLINE void step_16(int lo, int hi, int full, __m256i mask, __m256 acc[MR][2], const Rows *r, const float *b) {
   const __m256 b0 = _mm256_loadu_ps(b), b1 = get(b + 8, mask, full);
   UNROLL for (int i = lo; i < hi; i++) {
-    const __m256 ai = _mm256_broadcast_ss(rows_at(r, i));
-    t[i][0] = _mm256_fmadd_ps(ai, b0, t[i][0]);
-    t[i][1] = _mm256_fmadd_ps(ai, b1, t[i][1]);
+    const __m256 ai = _mm256_broadcast_ss(rows_at(ANY, r, i, 0));
+    acc[i][0] = _mm256_fmadd_ps(ai, b0, acc[i][0]);
+    acc[i][1] = _mm256_fmadd_ps(ai, b1, acc[i][1]);
   }
 }
 
-// m x (8 + up to 8); `full`: all 16 columns exist. Ends by groups of rows, as in gemm_avx512.c.
-INLINE void tile_16(int m, int full, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                    ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
-  const __m256i mask = first(n - 8);
+// The tile t, of m rows and 8 + up to 8 columns; `full`: all 16 exist. Ends by groups of rows, as in gemm_avx512.c. (Turns
+// of 4 steps, as there, were slower here: 0.85 to 1.0x.)
+INLINE int tile_16(int m, int full, const Tile *t) {
+  const __m256i mask = first(t->n - 8);
   const int groups = (m + 2) / 3;
-  __m256 t[MR][2];
+  const ptrdiff_t a_cs = t->a_cs, ldb = t->ldb, ldc = t->ldc;
+  const float *b = t->b;
+  float *c = t->c;
+  int k = t->k;
+  __m256 acc[MR][2];
+  for (int i = 0; t->next && i < FETCH; i++) __builtin_prefetch(t->next + i * t->ld_next, 0, 2);
   UNROLL for (int i = 0; i < m; i++) {
-    t[i][0] = accumulate ? _mm256_loadu_ps(c + i * ldc) : _mm256_setzero_ps();
-    t[i][1] = accumulate ? get(c + i * ldc + 8, mask, full) : _mm256_setzero_ps();
+    acc[i][0] = t->accumulate ? _mm256_loadu_ps(c + i * ldc) : _mm256_setzero_ps();
+    acc[i][1] = t->accumulate ? get(c + i * ldc + 8, mask, full) : _mm256_setzero_ps();
   }
-  Rows r = rows_new(m, a, a_rs);
+  Rows r = rows_new(ANY, m, t->a, t->a_rs, a_cs);
   for (; k > LAST; k--, b += ldb) {
-    step_16(0, m, full, mask, t, &r, b);
-    rows_next(&r, m, a_cs);
+    step_16(0, m, full, mask, acc, &r, b);
+    rows_next(ANY, &r, m, a_cs, 1);
   }
   UNROLL for (int g = 0; g < groups; g++) {
     const int lo = m * g / groups, hi = m * (g + 1) / groups;
-    const float *bk = b;
-    Rows rk = r;
-    for (int kk = 0; kk < k; kk++, bk += ldb) {
-      step_16(lo, hi, full, mask, t, &rk, bk);
-      rows_next(&rk, m, a_cs);
+    const float *bg = b;
+    Rows rg = r;
+    for (int kk = 0; kk < k; kk++, bg += ldb) {
+      step_16(lo, hi, full, mask, acc, &rg, bg);
+      rows_next(ANY, &rg, m, a_cs, 1);
     }
     UNROLL for (int i = lo; i < hi; i++, c = row_next(c, ldc)) {
-      _mm256_storeu_ps(c, t[i][0]);
-      put(c + 8, mask, full, t[i][1]);
+      _mm256_storeu_ps(c, acc[i][0]);
+      put(c + 8, mask, full, acc[i][1]);
     }
   }
+  return FETCH;
 }
 
 // m x up to 8, m up to 12.
-INLINE void tile_8(int m, int full, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                   ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
-  const __m256i mask = first(n);
-  __m256 t[MR_NARROW];
-  UNROLL for (int i = 0; i < m; i++) t[i] = accumulate ? get(c + i * ldc, mask, full) : _mm256_setzero_ps();
-  Rows r = rows_new(m, a, a_rs);
-  for (int kk = 0; kk < k; kk++, b += ldb) {
+INLINE int tile_8(int m, int full, const Tile *t) {
+  const __m256i mask = first(t->n);
+  const float *b = t->b;
+  float *const c = t->c;
+  const ptrdiff_t a_cs = t->a_cs, ldb = t->ldb, ldc = t->ldc;
+  __m256 acc[MR_NARROW];
+  UNROLL for (int i = 0; i < m; i++) acc[i] = t->accumulate ? get(c + i * ldc, mask, full) : _mm256_setzero_ps();
+  Rows r = rows_new(ANY, m, t->a, t->a_rs, a_cs);
+  for (int k = t->k; k > 0; k--, b += ldb) {
     const __m256 b0 = get(b, mask, full);
-    UNROLL for (int i = 0; i < m; i++) t[i] = _mm256_fmadd_ps(_mm256_broadcast_ss(rows_at(&r, i)), b0, t[i]);
-    rows_next(&r, m, a_cs);
+    UNROLL for (int i = 0; i < m; i++)
+      acc[i] = _mm256_fmadd_ps(_mm256_broadcast_ss(rows_at(ANY, &r, i, 0)), b0, acc[i]);
+    rows_next(ANY, &r, m, a_cs, 1);
   }
-  UNROLL for (int i = 0; i < m; i++) put(c + i * ldc, mask, full, t[i]);
+  UNROLL for (int i = 0; i < m; i++) put(c + i * ldc, mask, full, acc[i]);
+  return 0;
 }
 
-#define CASE(tile, full, m_) \
-  case m_: tile(m_, full, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate); return;
+#define CASE(tile, full, m_) case m_: return tile(m_, full, t);
 #define CASES_6(tile, full) \
   CASE(tile, full, 1) CASE(tile, full, 2) CASE(tile, full, 3) CASE(tile, full, 4) CASE(tile, full, 5) \
   CASE(tile, full, 6)
@@ -85,16 +94,15 @@ INLINE void tile_8(int m, int full, int n, int k, const float *a, ptrdiff_t a_rs
   CASES_6(tile, full) CASE(tile, full, 7) CASE(tile, full, 8) CASE(tile, full, 9) CASE(tile, full, 10) \
   CASE(tile, full, 11) CASE(tile, full, 12)
 
-void gemm_ukr_6x16_avx2(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                        ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
-  if (n == 16) {
-    switch (m) { CASES_6(tile_16, 1) }
-  } else if (n > 8) {
-    switch (m) { CASES_6(tile_16, 0) }
-  } else if (n == 8) {
-    switch (m) { CASES_12(tile_8, 1) }
+int gemm_ukr_6x16_avx2(const Tile *t) {
+  if (t->n == 16) {
+    switch (t->m) { CASES_6(tile_16, 1) }
+  } else if (t->n > 8) {
+    switch (t->m) { CASES_6(tile_16, 0) }
+  } else if (t->n == 8) {
+    switch (t->m) { CASES_12(tile_8, 1) }
   } else {
-    switch (m) { CASES_12(tile_8, 0) }
+    switch (t->m) { CASES_12(tile_8, 0) }
   }
   __builtin_unreachable();
 }

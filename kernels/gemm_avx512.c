@@ -21,87 +21,91 @@ typedef struct Acc {
   __m256 half[MR];
 } Acc;
 
-// Rows lo .. hi - 1 of one step of k. `cols`: 16, 24 or 32 of the tile's columns are computed; the second vector of 24
+// Rows lo .. hi - 1 of step s of a turn. `cols`: 16, 24 or 32 of the tile's columns are computed; the second vector of 24
 // has half the width, which costs half on cores with 256-bit units (Zen 4). `full`: all of them exist; a masked load
 // would take a turn of the multiply-adds' units (Golden Cove).
-INLINE void step(int lo, int hi, int cols, int full, __mmask16 mask, Acc *t, const Rows *r, const float *b) {
+INLINE void step(int s, int lo, int hi, int cols, int full, Way way, __mmask16 mask, Acc *acc, const Rows *r,
+                 const Lines *lines) {
+  const float *b = lines_at(lines, s);
   const __m512 b0 = full || cols > 16 ? _mm512_loadu_ps(b) : _mm512_maskz_loadu_ps(mask, b);
   const __m512 b1 = cols <= 24 ? b0 : full ? _mm512_loadu_ps(b + 16) : _mm512_maskz_loadu_ps(mask, b + 16);
   const __m256 half = cols != 24 ? _mm256_setzero_ps()
                       : full     ? _mm256_loadu_ps(b + 16)
                                  : _mm256_maskz_loadu_ps((__mmask8)mask, b + 16);
   UNROLL for (int i = lo; i < hi; i++) {
-    const __m512 ai = _mm512_set1_ps(*(const float *)rows_at(r, i));
-    t->first[i] = _mm512_fmadd_ps(ai, b0, t->first[i]);
-    if (cols > 24) t->second[i] = _mm512_fmadd_ps(ai, b1, t->second[i]);
-    else if (cols > 16) t->half[i] = _mm256_fmadd_ps(_mm512_castps512_ps256(ai), half, t->half[i]);
+    const __m512 ai = _mm512_set1_ps(*(const float *)rows_at(way, r, i, s));
+    acc->first[i] = _mm512_fmadd_ps(ai, b0, acc->first[i]);
+    if (cols > 16) __asm__("" : "+v"(acc->first[i]));  // in place, lest gcc reorders the rows until it must spill
+    if (cols > 24) acc->second[i] = _mm512_fmadd_ps(ai, b1, acc->second[i]);
+    else if (cols > 16) acc->half[i] = _mm256_fmadd_ps(_mm512_castps512_ps256(ai), half, acc->half[i]);
   }
 }
 
-// m x n. `down`: A's columns are contiguous (a_rs == 1): a constant, to keep the test out of the loops. The last steps
-// of k are taken by groups of rows, so that the stores of one group go out under the multiply-adds of the next: Zen 4
-// finds room for one store in seven of them, and stops for a burst.
-INLINE void tile(int m, int cols, int full, int down, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs,
-                 const float *b, ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
-  const __mmask16 mask = (__mmask16)((1u << (cols > 16 ? n - 16 : n)) - 1);
-  const int groups = cols > 16 ? (m + 4) / 5 : (m + 9) / 10;
-  Acc t;
-  float *ci = c;
-  if (accumulate) {
-    UNROLL for (int i = 0; i < m; i++, ci = row_next(ci, ldc)) {
-      t.first[i] = cols > 16 ? _mm512_loadu_ps(ci) : _mm512_maskz_loadu_ps(mask, ci);
-      if (cols > 24) t.second[i] = _mm512_maskz_loadu_ps(mask, ci + 16);
-      else if (cols > 16) t.half[i] = _mm256_maskz_loadu_ps((__mmask8)mask, ci + 16);
+// The tile t, of m rows. The last steps of k are taken by groups of rows, so that the stores of one group go out under
+// the multiply-adds of the next: Zen 4 finds room for one store in seven of them, and stops for a burst.
+INLINE int tile(int m, int cols, int full, Way way, const Tile *t) {
+  const __mmask16 mask = (__mmask16)((1u << (cols > 16 ? t->n - 16 : t->n)) - 1);
+  const int groups = cols > 16 ? (m + 4) / 5 : (m + 9) / 10, steps = way == ANY ? 1 : TURN;
+  const ptrdiff_t a_cs = t->a_cs, ldc = t->ldc;
+  Acc acc;
+  float *c = t->c;
+  if (t->accumulate) {
+    UNROLL for (int i = 0; i < m; i++, c = row_next(c, ldc)) {
+      acc.first[i] = cols > 16 ? _mm512_loadu_ps(c) : _mm512_maskz_loadu_ps(mask, c);
+      if (cols > 24) acc.second[i] = _mm512_maskz_loadu_ps(mask, c + 16);
+      else if (cols > 16) acc.half[i] = _mm256_maskz_loadu_ps((__mmask8)mask, c + 16);
     }
   } else {
     UNROLL for (int i = 0; i < m; i++) {
-      t.first[i] = _mm512_setzero_ps();
-      if (cols > 24) t.second[i] = _mm512_setzero_ps();
-      else if (cols > 16) t.half[i] = _mm256_setzero_ps();
+      acc.first[i] = _mm512_setzero_ps();
+      if (cols > 24) acc.second[i] = _mm512_setzero_ps();
+      else if (cols > 16) acc.half[i] = _mm256_setzero_ps();
     }
   }
-  Rows r = rows_new(m, a, a_rs);
-  Far f = far_new(down, a, a_cs, b, ldb, ldc);
-  while (k > LAST) {
-    const int steps = k - LAST > SPAN ? SPAN : k - LAST;
-    if (cols > 16) far_span(&f, m, down, &r, c);
-    k -= steps;
-    for (int s = steps; s > 0; s--) {
-      if (cols > 16) far_next(&f, m, cols, down, &r, a_cs);
-      step(0, m, cols, full, mask, &t, &r, b);
-      rows_next(&r, m, a_cs);
-      b = (const float *)((const char *)b + f.ldb);
+  Rows r = rows_new(way, m, t->a, t->a_rs, a_cs);
+  Lines b = lines_new(t->b, t->ldb);
+  Far f = far_rows(t->c + m * ldc, ldc);
+  int turns = (t->k - LAST) / steps, now = turns < BELOW ? turns : BELOW;
+  const int last = turns > 0 ? t->k - turns * steps : t->k, fetched = turns > BELOW ? turns - BELOW : 0;
+  while (turns > 0) {
+    turns -= now;
+    for (; now > 0; now--) {
+      if (cols > 16) far_fetch(&f, cols);
+      UNROLL for (int s = 0; s < steps; s++) step(s, 0, m, cols, full, way, mask, &acc, &r, &b);
+      rows_next(way, &r, m, a_cs, steps);
+      lines_next(&b, steps);
     }
+    now = turns;
+    f = t->next ? far_rows(t->next, t->ld_next) : far_rows(t->c, 0);
   }
-  ci = c;
+  c = t->c;
   UNROLL for (int g = 0; g < groups; g++) {
     const int lo = m * g / groups, hi = m * (g + 1) / groups;
-    const float *bk = b;
-    Rows rk = r;
-    // Unrolled, as the compiler would where it sees that k <= LAST, these steps spill.
-    _Pragma("GCC unroll 1") for (int kk = 0; kk < k; kk++, bk += ldb) {
-      step(lo, hi, cols, 0, mask, &t, &rk, bk);
-      rows_next(&rk, m, a_cs);
+    Rows rg = r;
+    Lines bg = b;
+    // Unrolled, as the compiler would where it sees that there are few, these steps spill.
+    _Pragma("GCC unroll 1") for (int k = 0; k < last; k++) {
+      step(0, lo, hi, cols, 0, way, mask, &acc, &rg, &bg);
+      rows_next(way, &rg, m, a_cs, 1);
+      lines_next(&bg, 1);
     }
-    if (full) {  // plain stores cost less than masked ones
-      UNROLL for (int i = lo; i < hi; i++, ci = row_next(ci, ldc)) {
-        _mm512_storeu_ps(ci, t.first[i]);
-        if (cols > 24) _mm512_storeu_ps(ci + 16, t.second[i]);
-        else if (cols > 16) _mm256_storeu_ps(ci + 16, t.half[i]);
-      }
-    } else {
-      UNROLL for (int i = lo; i < hi; i++, ci = row_next(ci, ldc)) {
-        if (cols > 16) _mm512_storeu_ps(ci, t.first[i]);
-        else _mm512_mask_storeu_ps(ci, mask, t.first[i]);
-        if (cols > 24) _mm512_mask_storeu_ps(ci + 16, mask, t.second[i]);
-        else if (cols > 16) _mm256_mask_storeu_ps(ci + 16, (__mmask8)mask, t.half[i]);
+    UNROLL for (int i = lo; i < hi; i++, c = row_next(c, ldc)) {
+      if (full) {  // plain stores cost less than masked ones
+        _mm512_storeu_ps(c, acc.first[i]);
+        if (cols > 24) _mm512_storeu_ps(c + 16, acc.second[i]);
+        else if (cols > 16) _mm256_storeu_ps(c + 16, acc.half[i]);
+      } else {
+        if (cols > 16) _mm512_storeu_ps(c, acc.first[i]);
+        else _mm512_mask_storeu_ps(c, mask, acc.first[i]);
+        if (cols > 24) _mm512_mask_storeu_ps(c + 16, mask, acc.second[i]);
+        else if (cols > 16) _mm256_mask_storeu_ps(c + 16, (__mmask8)mask, acc.half[i]);
       }
     }
   }
+  return cols > 16 ? fetched : 0;
 }
 
-#define CASE(m_, ...) \
-  case m_: tile(m_, __VA_ARGS__, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate); return;
+#define CASE(m_, ...) case m_: return tile(m_, __VA_ARGS__, t);
 #define CASES_1(...) \
   CASE(1, __VA_ARGS__) CASE(2, __VA_ARGS__) CASE(3, __VA_ARGS__) CASE(4, __VA_ARGS__) CASE(5, __VA_ARGS__) \
   CASE(6, __VA_ARGS__) CASE(7, __VA_ARGS__)
@@ -114,17 +118,17 @@ INLINE void tile(int m, int cols, int full, int down, int n, int k, const float 
   CASE(25, __VA_ARGS__) CASE(26, __VA_ARGS__) CASE(27, __VA_ARGS__) CASE(28, __VA_ARGS__)
 
 // Low tiles wait for their adds anyway and have no versions of their own.
-void gemm_ukr_14x32_avx512(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                           ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
-  const int down = a_rs == 1 && a_cs > 1;
-  // columns, all of them exist, A's are contiguous
-  if (n == 32 && down) switch (m) { CASES_8(32, 1, 1) }
-  if (n == 32 && !down) switch (m) { CASES_8(32, 1, 0) }
-  if (n == 24) switch (m) { CASES_8(24, 1, 0) }
-  if (n == 16) switch (m) { CASES_15(16, 1, 0) }
-  if (n > 24) switch (m) { CASES_1(32, 0, 0) CASES_8(32, 0, 0) }
-  else if (n > 16) switch (m) { CASES_1(24, 0, 0) CASES_8(24, 0, 0) }
-  else switch (m) { CASES_1(16, 0, 0) CASES_8(16, 0, 0) CASES_15(16, 0, 0) }
+int gemm_ukr_14x32_avx512(const Tile *t) {
+  // columns, whether all of them exist, how A lies
+  if (t->n == 32 && t->a_cs == 1) switch (t->m) { CASES_8(32, 1, ALONG) }
+  if (t->n == 32 && t->a_rs == 1) switch (t->m) { CASES_8(32, 1, DOWN) }
+  if (t->n == 24 && t->a_cs == 1) switch (t->m) { CASES_8(24, 1, ALONG) }
+  if (t->n == 24 && t->a_rs == 1) switch (t->m) { CASES_8(24, 1, DOWN) }
+  if (t->n == 16 && t->a_cs == 1) switch (t->m) { CASES_15(16, 1, ALONG) }
+  if (t->n == 16 && t->a_rs == 1) switch (t->m) { CASES_15(16, 1, DOWN) }
+  if (t->n > 24) switch (t->m) { CASES_1(32, 0, ANY) CASES_8(32, 0, ANY) }
+  else if (t->n > 16) switch (t->m) { CASES_1(24, 0, ANY) CASES_8(24, 0, ANY) }
+  else switch (t->m) { CASES_1(16, 0, ANY) CASES_8(16, 0, ANY) CASES_15(16, 0, ANY) }
   __builtin_unreachable();
 }
 

@@ -16,7 +16,7 @@ INLINE void step(int lo, int hi, int vectors, __m512 t[MR][2], const Rows *r, co
   const __m512bh b0 = (__m512bh)_mm512_loadu_si512(b);
   const __m512bh b1 = vectors == 2 ? (__m512bh)_mm512_loadu_si512(b + 16) : b0;
   UNROLL for (int i = lo; i < hi; i++) {
-    const __m512bh ai = (__m512bh)_mm512_set1_epi32(*(const int *)rows_at(r, i));
+    const __m512bh ai = (__m512bh)_mm512_set1_epi32(*(const int *)rows_at(ANY, r, i, 0));
     t[i][0] = _mm512_dpbf16_ps(t[i][0], ai, b0);
     if (vectors == 2) t[i][1] = _mm512_dpbf16_ps(t[i][1], ai, b1);
   }
@@ -35,18 +35,15 @@ INLINE void tile(int m, int vectors, int n, int pairs, const Word *a, ptrdiff_t 
       t[i][0] = _mm512_maskz_loadu_ps(vectors == 1 ? last : 0xffff, ci);
       if (vectors == 2) t[i][1] = _mm512_maskz_loadu_ps(last, ci + 16);
     }
-  Rows r = rows_new(m, a, a_rs);
-  enum { down = 0 };
-  Far f = far_new(down, a, a_cs, b, BF16_NR, ldc);
-  while (pairs > LAST) {
-    const int steps = pairs - LAST > SPAN ? SPAN : pairs - LAST;
-    far_span(&f, m, down, &r, c);
-    pairs -= steps;
-    for (int s = steps; s > 0; s--, b += BF16_NR) {
-      far_next(&f, m, 16 * vectors, down, &r, a_cs);
+  Rows r = rows_new(ANY, m, a, a_rs, a_cs);
+  Far f = far_rows(c + m * ldc, ldc);
+  for (int now = pairs - LAST < BELOW ? pairs - LAST : BELOW; now > 0; now = pairs - LAST) {
+    for (pairs -= now; now > 0; now--, b += BF16_NR) {
+      far_fetch(&f, 16 * vectors);
       step(0, m, vectors, t, &r, b);
-      rows_next(&r, m, a_cs);
+      rows_next(ANY, &r, m, a_cs, 1);
     }
+    f = far_rows(c, 0);
   }
   ci = c;
   UNROLL for (int g = 0; g < groups; g++) {
@@ -55,7 +52,7 @@ INLINE void tile(int m, int vectors, int n, int pairs, const Word *a, ptrdiff_t 
     Rows rg = r;
     for (int p = 0; p < pairs; p++, bp += BF16_NR) {
       step(lo, hi, vectors, t, &rg, bp);
-      rows_next(&rg, m, a_cs);
+      rows_next(ANY, &rg, m, a_cs, 1);
     }
     UNROLL for (int i = lo; i < hi; i++, ci = row_next(ci, ldc)) {
       if (vectors == 2) _mm512_storeu_ps(ci, t[i][0]);

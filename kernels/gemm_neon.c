@@ -31,41 +31,42 @@ INLINE void put(float *p, int n, float32x4_t x) {
   if (n > 2) vst1q_lane_f32(p + 2, x, 2);
 }
 
-// m x n, n in (4 (vectors - 1), 4 vectors].
-INLINE void tile(int m, int vectors, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                 ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
-  float32x4_t t[MR_NARROW][4];
+// The tile t, of m rows and n columns, n in (4 (vectors - 1), 4 vectors].
+INLINE int tile(int m, int vectors, int n, const Tile *t) {
+  const float *a = t->a, *b = t->b;
+  float *const c = t->c;
+  const ptrdiff_t a_rs = t->a_rs, a_cs = t->a_cs, ldb = t->ldb, ldc = t->ldc;
+  float32x4_t acc[MR_NARROW][4];
   UNROLL for (int i = 0; i < m; i++)
     UNROLL for (int v = 0; v < vectors; v++)
-      t[i][v] = accumulate ? get(c + i * ldc + 4 * v, n - 4 * v) : vdupq_n_f32(0);
-  for (int kk = 0; kk < k; kk++, a += a_cs, b += ldb) {
+      acc[i][v] = t->accumulate ? get(c + i * ldc + 4 * v, n - 4 * v) : vdupq_n_f32(0);
+  for (int k = t->k; k > 0; k--, a += a_cs, b += ldb) {
     float32x4_t bv[4];
     UNROLL for (int v = 0; v < vectors; v++) bv[v] = get(b + 4 * v, n - 4 * v);
     UNROLL for (int i = 0; i < m; i++) {
       const float32x4_t ai = vld1q_dup_f32(a + i * a_rs);
-      UNROLL for (int v = 0; v < vectors; v++) t[i][v] = vfmaq_f32(t[i][v], ai, bv[v]);
+      UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = vfmaq_f32(acc[i][v], ai, bv[v]);
     }
   }
   UNROLL for (int i = 0; i < m; i++)
-    UNROLL for (int v = 0; v < vectors; v++) put(c + i * ldc + 4 * v, n - 4 * v, t[i][v]);
+    UNROLL for (int v = 0; v < vectors; v++) put(c + i * ldc + 4 * v, n - 4 * v, acc[i][v]);
+  return 0;
 }
 
-#define CASE(m_, vectors, n_) \
-  case m_: tile(m_, vectors, n_, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate); return;
+#define CASE(m_, vectors, n_) case m_: return tile(m_, vectors, n_, t);
 #define CASES_6(v_, n_) CASE(1, v_, n_) CASE(2, v_, n_) CASE(3, v_, n_) CASE(4, v_, n_) CASE(5, v_, n_) CASE(6, v_, n_)
 #define CASES_12(v_, n_) \
   CASES_6(v_, n_) CASE(7, v_, n_) CASE(8, v_, n_) CASE(9, v_, n_) CASE(10, v_, n_) CASE(11, v_, n_) CASE(12, v_, n_)
 
-void gemm_ukr_6x16_neon(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                        ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
-  if (n == 16) {
-    switch (m) { CASES_6(4, 16) }
-  } else if (n > 8) {
-    switch (m) { CASES_6(4, n) }
-  } else if (n == 8) {
-    switch (m) { CASES_12(2, 8) }
+int gemm_ukr_6x16_neon(const Tile *t) {
+  if (t->n == 16) {
+    switch (t->m) { CASES_6(4, 16) }
+  } else if (t->n > 8) {
+    switch (t->m) { CASES_6(4, t->n) }
+  } else if (t->n == 8) {
+    switch (t->m) { CASES_12(2, 8) }
   } else {
-    switch (m) { CASES_12(2, n) }
+    switch (t->m) { CASES_12(2, t->n) }
   }
   __builtin_unreachable();
 }

@@ -13,39 +13,39 @@ typedef float Lanes __attribute__((vector_size(16), aligned(4), may_alias));
 #define UNROLL _Pragma("GCC unroll 8")
 
 // A whole tile, in 8 registers.
-static void tile_whole(int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b, ptrdiff_t ldb, float *c,
-                       ptrdiff_t ldc, int accumulate) {
-  Lanes t[MR][2];
+static void tile_whole(const Tile *t) {
+  const float *a = t->a, *b = t->b;
+  Lanes acc[MR][2];
   UNROLL for (int i = 0; i < MR; i++)
-    UNROLL for (int q = 0; q < 2; q++) t[i][q] = accumulate ? *(const Lanes *)(c + i * ldc + 4 * q) : (Lanes){0};
-  for (int kk = 0; kk < k; kk++, a += a_cs, b += ldb) {
+    UNROLL for (int q = 0; q < 2; q++)
+      acc[i][q] = t->accumulate ? *(const Lanes *)(t->c + i * t->ldc + 4 * q) : (Lanes){0};
+  for (int k = 0; k < t->k; k++, a += t->a_cs, b += t->ldb) {
     const Lanes b0 = *(const Lanes *)b, b1 = *(const Lanes *)(b + 4);
     UNROLL for (int i = 0; i < MR; i++) {
-      t[i][0] += a[i * a_rs] * b0;
-      t[i][1] += a[i * a_rs] * b1;
+      acc[i][0] += a[i * t->a_rs] * b0;
+      acc[i][1] += a[i * t->a_rs] * b1;
     }
   }
   UNROLL for (int i = 0; i < MR; i++)
-    UNROLL for (int q = 0; q < 2; q++) *(Lanes *)(c + i * ldc + 4 * q) = t[i][q];
+    UNROLL for (int q = 0; q < 2; q++) *(Lanes *)(t->c + i * t->ldc + 4 * q) = acc[i][q];
 }
 
 // An edge: the same chains in plain loops.
-static void tile_edge(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                      ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
-  float t[2 * MR][NR];
-  for (int i = 0; i < m; i++)
-    for (int j = 0; j < n; j++) t[i][j] = accumulate ? c[i * ldc + j] : 0;
-  for (int kk = 0; kk < k; kk++)
-    for (int i = 0; i < m; i++)
-      for (int j = 0; j < n; j++) t[i][j] += a[i * a_rs + kk * a_cs] * b[kk * ldb + j];
-  for (int i = 0; i < m; i++)
-    for (int j = 0; j < n; j++) c[i * ldc + j] = t[i][j];
+static void tile_edge(const Tile *t) {
+  float acc[2 * MR][NR];
+  for (int i = 0; i < t->m; i++)
+    for (int j = 0; j < t->n; j++) acc[i][j] = t->accumulate ? t->c[i * t->ldc + j] : 0;
+  for (int k = 0; k < t->k; k++)
+    for (int i = 0; i < t->m; i++)
+      for (int j = 0; j < t->n; j++) acc[i][j] += t->a[i * t->a_rs + k * t->a_cs] * t->b[k * t->ldb + j];
+  for (int i = 0; i < t->m; i++)
+    for (int j = 0; j < t->n; j++) t->c[i * t->ldc + j] = acc[i][j];
 }
 
-void gemm_ukr_4x8_scalar(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                         ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate) {
-  if (m == MR && n == NR) tile_whole(k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate);
-  else tile_edge(m, n, k, a, a_rs, a_cs, b, ldb, c, ldc, accumulate);
+int gemm_ukr_4x8_scalar(const Tile *t) {
+  if (t->m == MR && t->n == NR) tile_whole(t);
+  else tile_edge(t);
+  return 0;
 }
 
 // 16 words of each row at a time, so that both sides use whole lines.

@@ -69,15 +69,23 @@ typedef struct AdamCoef {
 typedef uint32_t __attribute__((may_alias)) Word;
 enum { BF16_NR = 32 };  // width of a bf16 micro-kernel's panels of B
 
+// A tile of a product: C[m x n] = or += A[m x k] B[k x n]. A by any strides, rows of B at ldb and of C at ldc floats.
+// `next`: rows, at ld_next, that are wanted soon after, for the tile to fetch as many as it has room for; or NULL.
+typedef struct Tile {
+  int m, n, k, accumulate;
+  const float *a, *b, *next;
+  float *c;
+  ptrdiff_t a_rs, a_cs, ldb, ldc, ld_next;
+} Tile;
+
 typedef struct Kernels {
   const char *name;        // "avx512": printed in every log and record, accepted by KERNELS=
   int (*supported)(void);  // does this CPU run it?
 
-  // GEMM micro-kernel: C[m x n] = or += A[m x k] B[k x n], B's rows at ldb floats; m <= mr and n <= nr, or, for a
-  // narrow C, m <= 2 mr and n <= nr/2.
+  // GEMM micro-kernel. m <= mr and n <= nr, or, for a narrow C, m <= 2 mr and n <= nr/2. Returns how many of the rows of
+  // `next` it has fetched.
   int mr, nr, bf16_mr, bf16_step;
-  void (*gemm_ukr)(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b, ptrdiff_t ldb,
-                   float *c, ptrdiff_t ldc, int accumulate);
+  int (*gemm_ukr)(const Tile *t);
   // Replace the whole driver (OpenBLAS; the clock of a profile); NULL = gemm.c, gemm_bf16.c.
   void (*gemm)(Mat c, Mat a, Mat b, int accumulate);
   void (*gemm_bf16)(Mat c, Mat a, Mat b, int accumulate);

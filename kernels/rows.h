@@ -7,33 +7,50 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 
-// Row i of A's tile at a step k is base[i/5] + {0, rs, 2rs, 3rs, 4rs}[i%5]: x86 addressing multiplies the index by 1, 2
-// or 4, so 28 rows need only 6 moving pointers and 2 fixed offsets. The empty asm hides how they are related, at every
-// step anew, lest the compiler keep 28 pointers, or multiples of rs, in registers that it does not have.
-typedef struct Rows { const char *base[6]; ptrdiff_t rs, rs3; } Rows;
+// How A's elements lie: by any strides, contiguous along its rows (a_cs == 1), or down its columns (a_rs == 1). Where one
+// stride is known, TURN steps of k make a turn of the loop: constants in the addresses then take the place of most
+// additions of a step, which compete with the multiply-adds for their ports.
+typedef enum Way { ANY, ALONG, DOWN } Way;
+enum { TURN = 4 };
 
-INLINE Rows rows_new(int m, const void *a, ptrdiff_t a_rs) {
-  Rows r = {.rs = a_rs * 4, .rs3 = a_rs * 12};
-  __asm__("" : "+r"(r.rs), "+r"(r.rs3));
-  UNROLL for (int g = 0; g < (m + 4) / 5; g++) {
-    r.base[g] = (const char *)a + 20 * g * a_rs;
-    __asm__("" : "+r"(r.base[g]));
+// x86 addressing multiplies an index by 1, 2 or 4 and adds a constant.
+INLINE const char *apart(const char *p, ptrdiff_t d, ptrdiff_t d3, int i) {
+  switch (i) {
+    case 0: return p;
+    case 1: return p + d;
+    case 2: return p + d * 2;
+    case 3: return p + d3;
+    default: return p + d * 4;
   }
+}
+
+// Row i of A's tile at step s of a turn is base[i/5] + {0, d, 2d, 3d, 4d}[i%5] + 4s, d the distance of rows, so that 28
+// rows need only 6 moving pointers and 2 fixed offsets; or, down the columns, base[0] + {0, d, 2d, 3d}[s] + 4i, d that
+// of columns. The empty asm hides how they are related, at every turn anew, lest the compiler keep 28 pointers, or
+// multiples of d, in registers that it does not have.
+typedef struct Rows { const char *base[6]; ptrdiff_t d, d3; } Rows;
+
+INLINE Rows rows_new(Way way, int m, const void *a, ptrdiff_t a_rs, ptrdiff_t a_cs) {
+  const ptrdiff_t d = 4 * (way == DOWN ? a_cs : a_rs);
+  Rows r = {.base = {a}, .d = d, .d3 = 3 * d};
+  __asm__("" : "+r"(r.d), "+r"(r.d3));
+  if (way != DOWN)
+    UNROLL for (int g = 0; g < (m + 4) / 5; g++) {
+      r.base[g] = (const char *)a + 20 * g * a_rs;
+      __asm__("" : "+r"(r.base[g]));
+    }
   return r;
 }
-INLINE const void *rows_at(const Rows *r, int i) {
-  const char *p = r->base[i / 5];
-  switch (i % 5) {
-    case 0: return p;
-    case 1: return p + r->rs;
-    case 2: return p + r->rs * 2;
-    case 3: return p + r->rs3;
-    default: return p + r->rs * 4;
-  }
+INLINE const void *rows_at(Way way, const Rows *r, int i, int s) {
+  if (way == DOWN) return apart(r->base[0], r->d, r->d3, s) + 4 * i;
+  return apart(r->base[i / 5], r->d, r->d3, i % 5) + 4 * s;
 }
-INLINE void rows_next(Rows *r, int m, ptrdiff_t a_cs) {
-  UNROLL for (int g = 0; g < (m + 4) / 5; g++) r->base[g] += a_cs * 4;
-  __asm__("" : "+r"(r->rs));
+// `steps` on: 1 or TURN.
+INLINE void rows_next(Way way, Rows *r, int m, ptrdiff_t a_cs, int steps) {
+  if (way == ANY) __asm__("" : "+r"(a_cs));
+  if (way == DOWN) r->base[0] += steps * r->d;
+  else UNROLL for (int g = 0; g < (m + 4) / 5; g++) r->base[g] += 4 * steps * (way == ALONG ? 1 : a_cs);
+  __asm__("" : "+r"(r->d), "+r"(r->d3));
 }
 
 // `by` bytes on. Opaque, so that an address stays one register that walks on, instead of 14 being kept or spilled.
@@ -44,41 +61,34 @@ INLINE const char *walk(const char *p, ptrdiff_t by) {
 }
 INLINE float *row_next(float *c, ptrdiff_t ldc) { return (float *)walk((char *)c, ldc * 4); }
 
-// What the steps of k fetch ahead of its use, a line or two at a time: a burst at the start of a tile would fill the
-// queue of misses before the tile's own loads. B: its row AHEAD steps on. C: a row below the tile. A, where its rows
-// are contiguous: each step goes down a row and along an element, so that SPAN steps touch every line of the rows
-// below; a next span starts again just below the tile, since what is fetched farther ahead is lost before its use. Both
-// come as near as the second-level cache: in the first, rows a multiple of 2 KiB apart would drive each other out.
-// `down`: A's columns are contiguous, and the 1 or 2 lines that a step reads are fetched AHEAD steps early like B's.
-enum { AHEAD = 16, SPAN = 64 };
-typedef struct Far { const char *a, *b, *c; ptrdiff_t ldb, ldc; } Far;
+// B: its row at step s of a turn is p + {0, d, 2d, 3d}[s].
+typedef struct Lines { const char *p; ptrdiff_t d, d3; } Lines;
 
-INLINE Far far_new(int down, const void *a, ptrdiff_t a_cs, const void *b, ptrdiff_t ldb, ptrdiff_t ldc) {
-  Far f = {.b = walk(b, AHEAD * 4 * ldb), .ldb = ldb * 4, .ldc = ldc * 4};
-  if (down) f.a = walk(a, AHEAD * 4 * a_cs);
-  __asm__("" : "+r"(f.ldb), "+r"(f.ldc));
+INLINE Lines lines_new(const void *p, ptrdiff_t ld) {
+  Lines l = {.p = p, .d = 4 * ld, .d3 = 12 * ld};
+  __asm__("" : "+r"(l.d), "+r"(l.d3));
+  return l;
+}
+INLINE const void *lines_at(const Lines *l, int s) { return apart(l->p, l->d, l->d3, s); }
+INLINE void lines_next(Lines *l, int steps) {
+  l->p = walk(l->p, steps * l->d);
+  __asm__("" : "+r"(l->d), "+r"(l->d3));
+}
+
+// What a tile fetches into the second-level cache ahead of its use, a row a turn, since a burst would fill the queue of
+// misses before the tile's own loads: the rows of C below it, then rows of the next panel of B, if any. More than that
+// costs more than it brings: what a fetch waits for in the second-level cache, the tile's loads wait for as well.
+enum { BELOW = 16 };
+typedef struct Far { const char *p; ptrdiff_t by; } Far;
+
+INLINE Far far_rows(const void *p, ptrdiff_t ld) {
+  Far f = {p, 4 * ld};
+  __asm__("" : "+r"(f.p), "+r"(f.by));
   return f;
 }
-INLINE void far_span(Far *f, int m, int down, const Rows *r, const float *c) {
-  if (!down) f->a = r->base[0] + m * r->rs;
-  f->c = (const char *)c + m * f->ldc;
-}
-INLINE void far_next(Far *f, int m, int cols, int down, const Rows *r, ptrdiff_t a_cs) {
-  if (cols > 24) {
-    __builtin_prefetch(f->b);
-    __builtin_prefetch(f->b + 64);
-    f->b = walk(f->b, f->ldb);
-  }
-  __builtin_prefetch(f->c, 0, 2);
-  if (cols > 16) __builtin_prefetch(f->c + 4 * cols - 4, 0, 2);
-  f->c = walk(f->c, f->ldc);
-  if (down) {
-    __builtin_prefetch(f->a);
-    __builtin_prefetch(f->a + 4 * m - 4);
-    f->a = walk(f->a, a_cs * 4);
-  } else {
-    __builtin_prefetch(f->a, 0, 2);
-    f->a = walk(f->a, r->rs + 4);
-  }
+INLINE void far_fetch(Far *f, int cols) {
+  __builtin_prefetch(f->p, 0, 2);
+  __builtin_prefetch(f->p + 4 * cols - 4, 0, 2);
+  f->p = walk(f->p, f->by);
 }
 #endif

@@ -5,15 +5,10 @@
 #define ISOFLOP_UKR_H
 #include "kernels.h"
 
-void gemm_ukr_4x8_scalar(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                         ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate);
-void gemm_ukr_6x16_avx2(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                        ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate);
-void gemm_ukr_14x32_avx512(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                           ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate);
-
-void gemm_ukr_6x16_neon(int m, int n, int k, const float *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const float *b,
-                        ptrdiff_t ldb, float *c, ptrdiff_t ldc, int accumulate);
+int gemm_ukr_4x8_scalar(const Tile *t);
+int gemm_ukr_6x16_avx2(const Tile *t);
+int gemm_ukr_14x32_avx512(const Tile *t);
+int gemm_ukr_6x16_neon(const Tile *t);
 
 #define PACK_DECLARE(isa) void pack_t_##isa(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n)
 #define BF16_DECLARE(isa)                                                                                     \
