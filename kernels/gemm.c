@@ -15,6 +15,7 @@
 enum {
   MAX_NR = 32,  // of all tables
   KC = 256,     // depth of a block: a panel of B (KC x nr) stays in L1 or L2 while all tiles pass; C is carried on
+  KC_READY = 512,  // the same where nothing is copied: a panel of packed B comes from L2 as fast as it is used
   MC = 256,     // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
   // Rows of C, two blocks, from which on B is packed first (not under tr(x), which waits for its own columns), at most
   // so much of it at a time:
@@ -73,18 +74,34 @@ static const float *at(Mat b, int k, int j) {
   return b.p + k * b.rs + (b.cs ? j * b.cs : (ptrdiff_t)j * b.rows);
 }
 
+// What will be wanted: `rows` rows of `floats` contiguous floats, at ld, fetched MAX_NR floats of all rows at a time; or,
+// with p NULL, nothing. `row`: how many rows of the first floats have been.
+typedef struct Next { const float *p; int rows, floats; ptrdiff_t ld; int row; } Next;
+
+static void next_done(Next *x, int rows) {
+  x->row += rows;
+  if (x->row < x->rows) return;
+  x->row = 0, x->p += MAX_NR, x->floats -= MAX_NR;
+  if (x->floats <= 0) x->p = NULL;
+}
+
 // The panel t of C, of any height, in tiles as equal in height as can be, since a low tile cannot hide the latency of its
-// adds. Between them they fetch the next panel of B, if it is wanted. a_tile: the distance of the tiles of an A from
-// pack_tiles(), or 0.
-static void gemm_panel(Tile t, ptrdiff_t a_tile) {
-  const int mr = !a_tile && t.n <= kern->nr / 2 ? 2 * kern->mr : kern->mr;
-  int left = t.m, fetched = 0;
-  const float *const next = t.next;
+// adds. Between them they fetch all of next[0], then of next[1] as much as there is room for; next NULL: nothing, for
+// small products. a_tile: the distance of the tiles of an A from pack_tiles(), or 0.
+static void gemm_panel(Tile *t, ptrdiff_t a_tile, Next *next) {
+  const int mr = !a_tile && t->n <= kern->nr / 2 ? 2 * kern->mr : kern->mr;
+  int left = t->m;
   for (int tiles = (left + mr - 1) / mr; tiles > 0; tiles--) {
-    t.m = (left + tiles - 1) / tiles;
-    t.next = next && fetched < t.k ? next + fetched * t.ld_next : NULL;
-    fetched += kern->gemm_ukr(&t);
-    left -= t.m, t.a += a_tile ? a_tile : t.m * t.a_rs, t.c += t.m * t.ldc;
+    t->m = (left + tiles - 1) / tiles;
+    if (!next) {
+      kern->gemm_ukr(t);
+    } else {
+      Next *const x = next[0].p ? next : next + 1;
+      t->next = x->p ? x->p + x->row * x->ld : NULL, t->ld_next = x->ld;
+      const int fetched = kern->gemm_ukr(t);
+      if (x->p) next_done(x, fetched);
+    }
+    left -= t->m, t->a += a_tile ? a_tile : t->m * t->a_rs, t->c += t->m * t->ldc;
   }
 }
 
@@ -117,15 +134,22 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   const int copy_a = a.cs == 1 && aliases(a.rs) && a.rs % 1024 == 0 && c.cols > kern->nr;
   const int tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && c.cols >= 6 * kern->nr;
   const int copy_b = b.cs > 1 || (b.cs == 1 && b.rs >= 1024 && a.rs != 1 && a.rows >= 8 * kern->mr);
-  // Worth fetching ahead: the panels come from beyond the second-level cache, and have rows of their own.
-  const int far = b.cs <= 1 && (ptrdiff_t)b.rows * b.cols > 1 << 14;
+  // Do their next panels and blocks come from beyond the second-level cache?
+  const int far_b = (ptrdiff_t)b.rows * b.cols > 1 << 14, far_a = (ptrdiff_t)a.rows * a.cols > 1 << 16;
+  Next next[2];
   const int nr = kern->nr, m_blocks = (a.rows + MC - 1) / MC;
-  const int k_blocks = a.cols ? (a.cols + KC - 1) / KC : 1;
+  const int ready = b.cs == 0 && !aliases(a.rs) && !tiles_a;
+  const int k_blocks = a.cols <= KC ? 1 : ready ? (a.cols + KC_READY - 1) / KC_READY : (a.cols + KC - 1) / KC;
   for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
     mc = (a.rows - i0 + m_blocks - mb - 1) / (m_blocks - mb);
     for (int kb = 0, k0 = 0, kc; kb < k_blocks; kb++, k0 += kc) {
       kc = (a.cols - k0 + k_blocks - kb - 1) / (k_blocks - kb);
       Mat ab = mat_cols(mat_rows(a, i0, mc), k0, kc);
+      next[1].p = NULL;
+      if (far_a) {
+        const float *const p = kb + 1 < k_blocks ? ab.p + kc * a.cs : mb + 1 < m_blocks ? a.p + (i0 + mc) * a.rs : NULL;
+        next[1] = a.rs == 1 ? (Next){p, kc, mc, a.cs, 0} : (Next){p, mc, kc, a.rs, 0};
+      }
       if (copy_a) ab = unalias(a_scratch, ab);
       if (tiles_a) {
         pack_tiles(a_scratch, kern->mr, ab);
@@ -136,13 +160,17 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
         // A remainder just above a full panel splits better as 3/4 + 1/2 than as 1 + 1/4.
         if (b.cs == 1 && !copy_b && c.cols - j0 > nr && c.cols - j0 <= nr + nr / 4) n = nr - nr / 4;
         Tile t = {.m = mc, .n = n, .k = kc, .accumulate = accumulate || kb > 0, .a = ab.p, .a_rs = ab.rs, .a_cs = ab.cs,
-                  .b = at(b, k0, j0), .ldb = b.rs, .c = c.p + i0 * c.rs + j0, .ldc = c.rs, .ld_next = b.rs};
-        if (far) t.next = j0 + n < c.cols ? at(b, k0, j0 + n) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;
+                  .b = at(b, k0, j0), .ldb = b.rs, .c = c.p + i0 * c.rs + j0, .ldc = c.rs};
+        next[0].p = NULL;
+        if (far_b) {
+          const float *const p = j0 + n < c.cols ? at(b, k0, j0 + n) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;
+          next[0] = b.cs > 1 ? (Next){p, n, kc, b.cs, 0} : (Next){p, kc, n, b.rs, 0};
+        }
         if (copy_b) {
           pack_panel(b_scratch, nr, t.b, b.rs, b.cs, kc, n);
           t.b = b_scratch, t.ldb = nr;
         }
-        gemm_panel(t, tiles_a ? tile_floats(kern->mr, kc) : 0);
+        gemm_panel(&t, tiles_a ? tile_floats(kern->mr, kc) : 0, far_a || far_b ? next : NULL);
       }
     }
   }
