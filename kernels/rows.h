@@ -9,7 +9,7 @@
 
 // How A's elements lie: by any strides, contiguous along its rows (a_cs == 1), or down its columns (a_rs == 1). Where one
 // stride is known, TURN steps of k make a turn of the loop: constants in the addresses then take the place of most
-// additions of a step, which compete with the multiply-adds for their ports.
+// additions of a step, which the multiply-adds have to make room for (docs/gemm.md).
 typedef enum Way { ANY, ALONG, DOWN } Way;
 enum { TURN = 4 };
 
