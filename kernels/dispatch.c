@@ -25,6 +25,7 @@ static const Kernels kernels_scalar = {
   .bf16_along = bf16_along_scalar, .bf16_across = bf16_across_scalar, VEC_TABLE(scalar)};
 
 #ifdef __x86_64__
+enum { TAIL = 4 };
 static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 static int has_avx512(void) {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
@@ -38,7 +39,7 @@ static int has_avx512amx(void) {
          syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 static const Kernels kernels_avx2 = {
-  .name = "avx2", .supported = has_avx2, .mr = 6, .nr = 16, .gemm_ukr = gemm_ukr_6x16_avx2,
+  .name = "avx2", .supported = has_avx2, .mr = 6, .nr = 16, .tail = TAIL, .gemm_ukr = gemm_ukr_6x16_avx2,
   .fma_burst = fma_burst_avx2, .pack_t = pack_t_avx2, BF16_TILE, .bf16_ukr = bf16_ukr_avx2, VEC_TABLE(avx2)};
 static const Kernels kernels_avx512 = {
   .name = "avx512", .supported = has_avx512, .mr = 14, .nr = 32, .gemm_ukr = gemm_ukr_14x32_avx512,
@@ -107,6 +108,11 @@ int kernels_init(const char *force) {
 #endif
     fill_gaps(&chosen, kernels_all[i]);
   }
+#ifdef __x86_64__
+  // Zen 4 finds room for one store of 512 bits in seven multiply-adds, and stops for a burst; others keep a tile's stores
+  // for the time of the next tile's multiply-adds.
+  if (__builtin_cpu_is("amd")) chosen.tail = TAIL;
+#endif
   kern = &chosen;
   return 0;
 }

@@ -13,10 +13,10 @@
 #include "kernels.h"
 
 enum {
-  MAX_NR = 32,  // of all tables
-  KC = 256,     // depth of a block: a panel of B (KC x nr) stays in L1 or L2 while all tiles pass; C is carried on
+  MAX_NR = 32,     // of all tables
+  KC = 256,        // depth of a block: a panel of B (KC x nr) stays in L1 or L2 while all tiles pass; C is carried on
   KC_READY = 512,  // the same where nothing is copied: a panel of packed B comes from L2 as fast as it is used
-  MC = 256,     // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
+  MC = 256,        // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
   // Rows of C, two blocks, from which on B is packed first (not under tr(x), which waits for its own columns), at most
   // so much of it at a time:
   PACK_FROM = 512,
@@ -29,24 +29,24 @@ static int imin(int a, int b) { return a < b ? a : b; }
 // Rows a multiple of 2 KiB apart fall into two sets of a first-level cache of 64 sets, which then holds 16 of them.
 static int aliases(ptrdiff_t stride) { return stride && stride % 512 == 0; }
 
-// The same block, one of whose strides is 1, at another stride that spreads its rows over the cache.
+// The same rows at another stride, which spreads them over the cache.
 static Mat unalias(float *dst, Mat x) {
-  const int flip = x.rs == 1;
-  const Mat from = flip ? tr(x) : x, to = mat_ld(dst, from.rows, from.cols, (from.cols + 31) / 16 * 16);
-  for (int i = 0; i < from.rows; i++) memcpy(to.p + i * to.rs, from.p + i * from.rs, (size_t)from.cols * sizeof(float));
-  return flip ? tr(to) : to;
+  const Mat to = mat_ld(dst, x.rows, x.cols, (x.cols + 31) / 16 * 16);
+  for (int i = 0; i < x.rows; i++) memcpy(to.p + i * to.rs, x.p + i * x.rs, (size_t)x.cols * sizeof(float));
+  return to;
 }
 
 // tr(x), whose columns are contiguous, by tiles of C as gemm_panel() cuts them, more than two of them:
-// [tile][tile_floats()], of which the first are [k][mr]. As x lies, a tile's columns
-// share their lines with its neighbours' and come from as many pages as there are k.
+// [tile][tile_floats()], of which the first are [k][mr]. As x lies, a tile's columns share their lines with its
+// neighbours' and come from as many pages as there are k.
 static ptrdiff_t tile_floats(int mr, int k) { return (ptrdiff_t)mr * k + 16; }
 static void pack_tiles(float *dst, int mr, Mat a) {
   const int tiles = (a.rows + mr - 1) / mr, low = a.rows / tiles, higher = a.rows % tiles;
   for (int k = 0; k < a.cols; k++, dst += mr) {
     const float *from = a.p + k * a.cs;
     float *to = dst;
-    for (int t = 0; t < tiles - 1; t++, to += tile_floats(mr, a.cols)) {  // what is copied too much, the next step overwrites
+    // In whole vectors: what is copied too much, the next step overwrites.
+    for (int t = 0; t < tiles - 1; t++, to += tile_floats(mr, a.cols)) {
       if (mr > 8) memcpy(to, from, 16 * sizeof *to);
       else if (mr > 4) memcpy(to, from, 8 * sizeof *to);
       else memcpy(to, from, 4 * sizeof *to);
@@ -74,20 +74,20 @@ static const float *at(Mat b, int k, int j) {
   return b.p + k * b.rs + (b.cs ? j * b.cs : (ptrdiff_t)j * b.rows);
 }
 
-// What will be wanted: `rows` rows of `floats` contiguous floats, at ld, fetched MAX_NR floats of all rows at a time; or,
+// What will be wanted: `rows` rows of `floats` contiguous floats, at ld, fetched nr floats of all rows at a time; or,
 // with p NULL, nothing. `row`: how many rows of the first floats have been.
 typedef struct Next { const float *p; int rows, floats; ptrdiff_t ld; int row; } Next;
 
 static void next_done(Next *x, int rows) {
   x->row += rows;
   if (x->row < x->rows) return;
-  x->row = 0, x->p += MAX_NR, x->floats -= MAX_NR;
+  x->row = 0, x->p += kern->nr, x->floats -= kern->nr;
   if (x->floats <= 0) x->p = NULL;
 }
 
-// The panel t of C, of any height, in tiles as equal in height as can be, since a low tile cannot hide the latency of its
-// adds. Between them they fetch all of next[0], then of next[1] as much as there is room for; next NULL: nothing, for
-// small products. a_tile: the distance of the tiles of an A from pack_tiles(), or 0.
+// The panel t of C, of any height, in tiles as equal in height as can be, since a low tile cannot hide the latency of
+// its adds. Between them they fetch all of next[0], then of next[1] as much as there is room for; next NULL: nothing,
+// for small products. a_tile: the distance of the tiles of an A from pack_tiles(), or 0.
 static void gemm_panel(Tile *t, ptrdiff_t a_tile, Next *next) {
   const int mr = !a_tile && t->n <= kern->nr / 2 ? 2 * kern->mr : kern->mr;
   int left = t->m;
@@ -131,7 +131,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
   static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
   // The lines of a tile of A still fit two sets, so they are copied only where they fall into one.
-  const int copy_a = a.cs == 1 && aliases(a.rs) && a.rs % 1024 == 0 && c.cols > kern->nr;
+  const int copy_a = a.cs == 1 && a.rs && a.rs % 1024 == 0 && c.cols > kern->nr;
   const int tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && c.cols >= 6 * kern->nr;
   const int copy_b = b.cs > 1 || (b.cs == 1 && b.rs >= 1024 && a.rs != 1 && a.rows >= 8 * kern->mr);
   // Do their next panels and blocks come from beyond the second-level cache?
@@ -159,8 +159,9 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
         n = imin(nr, c.cols - j0);
         // A remainder just above a full panel splits better as 3/4 + 1/2 than as 1 + 1/4.
         if (b.cs == 1 && !copy_b && c.cols - j0 > nr && c.cols - j0 <= nr + nr / 4) n = nr - nr / 4;
-        Tile t = {.m = mc, .n = n, .k = kc, .accumulate = accumulate || kb > 0, .a = ab.p, .a_rs = ab.rs, .a_cs = ab.cs,
-                  .b = at(b, k0, j0), .ldb = b.rs, .c = c.p + i0 * c.rs + j0, .ldc = c.rs};
+        Tile t = {.m = mc, .n = n, .k = kc, .tail = kern->tail, .accumulate = accumulate || kb > 0,
+                  .a = ab.p, .a_rs = ab.rs, .a_cs = ab.cs, .b = at(b, k0, j0), .ldb = b.rs,
+                  .c = c.p + i0 * c.rs + j0, .ldc = c.rs};
         next[0].p = NULL;
         if (far_b) {
           const float *const p = j0 + n < c.cols ? at(b, k0, j0 + n) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;

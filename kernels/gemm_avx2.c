@@ -8,7 +8,7 @@
 #include "rows.h"
 #include "ukr.h"
 
-enum { MR = 6, MR_NARROW = 12, LAST = 4, FETCH = 8 };  // FETCH: rows of the next panel, a line each, before a tile
+enum { MR = 6, MR_NARROW = 12, FETCH = 8 };  // FETCH: rows of the next panel, a line each, before a tile
 
 static const int lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 // mask of the first n lanes
@@ -31,8 +31,8 @@ INLINE void step_16(int lo, int hi, int full, __m256i mask, __m256 acc[MR][2], c
   }
 }
 
-// The tile t, of m rows and 8 + up to 8 columns; `full`: all 16 exist. Ends by groups of rows, as in gemm_avx512.c. (Turns
-// of 4 steps, as there, were slower here: 0.85 to 1.0x.)
+// The tile t, of m rows and 8 + up to 8 columns; `full`: all 16 exist. Ends by groups of rows, as in gemm_avx512.c.
+// (Turns of 4 steps, as there, were slower here: 0.85 to 1.0x.)
 INLINE int tile_16(int m, int full, const Tile *t) {
   const __m256i mask = first(t->n - 8);
   const int groups = (m + 2) / 3;
@@ -47,7 +47,7 @@ INLINE int tile_16(int m, int full, const Tile *t) {
     acc[i][1] = t->accumulate ? get(c + i * ldc + 8, mask, full) : _mm256_setzero_ps();
   }
   Rows r = rows_new(ANY, m, t->a, t->a_rs, a_cs);
-  for (; k > LAST; k--, b += ldb) {
+  for (; k > t->tail; k--, b += ldb) {
     step_16(0, m, full, mask, acc, &r, b);
     rows_next(ANY, &r, m, a_cs, 1);
   }

@@ -13,7 +13,7 @@
 #include "rows.h"
 #include "ukr.h"
 
-enum { MR = 14, MR_NARROW = 28, LAST = 4 };  // LAST: steps of k at the end, see tile()
+enum { MR = 14, MR_NARROW = 28 };
 
 // The tile of C: its first 16 columns, and the next 16 or 8.
 typedef struct Acc {
@@ -21,8 +21,8 @@ typedef struct Acc {
   __m256 half[MR];
 } Acc;
 
-// Rows lo .. hi - 1 of step s of a turn. `cols`: 16, 24 or 32 of the tile's columns are computed; the second vector of 24
-// has half the width, which costs half on cores with 256-bit units (Zen 4). `full`: all of them exist; a masked load
+// Rows lo .. hi - 1 of step s of a turn. `cols`: 16, 24 or 32 of the tile's columns are computed; the second vector of
+// 24 has half the width, which costs half on cores with 256-bit units (Zen 4). `full`: all of them exist; a masked load
 // would take a turn of the multiply-adds' units (Golden Cove).
 INLINE void step(int s, int lo, int hi, int cols, int full, Way way, __mmask16 mask, Acc *acc, const Rows *r,
                  const Lines *lines) {
@@ -41,8 +41,8 @@ INLINE void step(int s, int lo, int hi, int cols, int full, Way way, __mmask16 m
   }
 }
 
-// The tile t, of m rows. The last steps of k are taken by groups of rows, so that the stores of one group go out under
-// the multiply-adds of the next: Zen 4 finds room for one store in seven of them, and stops for a burst.
+// The tile t, of m rows. The last steps of k, t->tail and those that make no turn, are taken by groups of rows, so that
+// the stores of one group go out under the multiply-adds of the next.
 INLINE int tile(int m, int cols, int full, Way way, const Tile *t) {
   const __mmask16 mask = (__mmask16)((1u << (cols > 16 ? t->n - 16 : t->n)) - 1);
   const int groups = cols > 16 ? (m + 4) / 5 : (m + 9) / 10, steps = way == ANY ? 1 : TURN;
@@ -65,8 +65,8 @@ INLINE int tile(int m, int cols, int full, Way way, const Tile *t) {
   Rows r = rows_new(way, m, t->a, t->a_rs, a_cs);
   Lines b = lines_new(t->b, t->ldb);
   Far f = far_rows(t->c + m * ldc, ldc);
-  int turns = (t->k - LAST) / steps, now = turns < BELOW ? turns : BELOW;
-  const int last = turns > 0 ? t->k - turns * steps : t->k, fetched = turns > BELOW ? turns - BELOW : 0;
+  int turns = t->k > t->tail ? (t->k - t->tail) / steps : 0, now = turns < BELOW ? turns : BELOW;
+  const int last = t->k - turns * steps, fetched = turns > BELOW ? turns - BELOW : 0;
   while (turns > 0) {
     turns -= now;
     for (; now > 0; now--) {
@@ -84,8 +84,8 @@ INLINE int tile(int m, int cols, int full, Way way, const Tile *t) {
     Rows rg = r;
     Lines bg = b;
     // Unrolled, as the compiler would where it sees that there are few, these steps spill.
-    _Pragma("GCC unroll 1") for (int k = 0; k < last; k++) {
-      step(0, lo, hi, cols, 0, way, mask, &acc, &rg, &bg);
+    _Pragma("GCC unroll 1") for (int s = 0; s < last; s++) {
+      step(0, lo, hi, cols, full, way, mask, &acc, &rg, &bg);
       rows_next(way, &rg, m, a_cs, 1);
       lines_next(&bg, 1);
     }

@@ -70,9 +70,10 @@ typedef uint32_t __attribute__((may_alias)) Word;
 enum { BF16_NR = 32 };  // width of a bf16 micro-kernel's panels of B
 
 // A tile of a product: C[m x n] = or += A[m x k] B[k x n]. A by any strides, rows of B at ldb and of C at ldc floats.
+// `tail`: steps of k at its end that leave room for stores, where those are scarce (kernels_init() knows the CPU's).
 // `next`: rows, at ld_next, that are wanted soon after, for the tile to fetch as many as it has room for; or NULL.
 typedef struct Tile {
-  int m, n, k, accumulate;
+  int m, n, k, tail, accumulate;
   const float *a, *b, *next;
   float *c;
   ptrdiff_t a_rs, a_cs, ldb, ldc, ld_next;
@@ -82,9 +83,9 @@ typedef struct Kernels {
   const char *name;        // "avx512": printed in every log and record, accepted by KERNELS=
   int (*supported)(void);  // does this CPU run it?
 
-  // GEMM micro-kernel. m <= mr and n <= nr, or, for a narrow C, m <= 2 mr and n <= nr/2. Returns how many of the rows of
-  // `next` it has fetched.
-  int mr, nr, bf16_mr, bf16_step;
+  // GEMM micro-kernel. m <= mr and n <= nr, or, for a narrow C, m <= 2 mr and n <= nr/2. Returns how many of the rows
+  // of `next` it has fetched.
+  int mr, nr, tail, bf16_mr, bf16_step;
   int (*gemm_ukr)(const Tile *t);
   // Replace the whole driver (OpenBLAS; the clock of a profile); NULL = gemm.c, gemm_bf16.c.
   void (*gemm)(Mat c, Mat a, Mat b, int accumulate);

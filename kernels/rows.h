@@ -7,8 +7,8 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 
-// How A's elements lie: by any strides, contiguous along its rows (a_cs == 1), or down its columns (a_rs == 1). Where one
-// stride is known, TURN steps of k make a turn of the loop: constants in the addresses then take the place of most
+// How A's elements lie: by any strides, contiguous along its rows (a_cs == 1), or down its columns (a_rs == 1). Where
+// one stride is known, TURN steps of k make a turn of the loop: constants in the addresses then take the place of most
 // additions of a step, which the multiply-adds have to make room for (docs/gemm.md).
 typedef enum Way { ANY, ALONG, DOWN } Way;
 enum { TURN = 4 };
@@ -76,8 +76,8 @@ INLINE void lines_next(Lines *l, int steps) {
 }
 
 // What a tile fetches into the second-level cache ahead of its use, a row a turn, since a burst would fill the queue of
-// misses before the tile's own loads: the rows of C below it, then rows of the next panel of B, if any. More than that
-// costs more than it brings: what a fetch waits for in the second-level cache, the tile's loads wait for as well.
+// misses before the tile's own loads: the rows of C below it, then what the tile's `next` says, if anything. More than
+// that costs more than it brings (docs/gemm.md).
 enum { BELOW = 16 };
 typedef struct Far { const char *p; ptrdiff_t by; } Far;
 
