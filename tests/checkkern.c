@@ -119,13 +119,14 @@ static bool same(const Mat *x, const Mat *y) {
   return true;
 }
 
-// The bits of (m,n,k) whole against: k in pieces, sub-blocks of rows and columns, packed B, 1, 2, 3 and 5 threads.
+// The bits of (m,n,k) whole against: k in pieces, sub-blocks of rows and columns, packed B, 1, 2, 3 and 5 threads, tiles
+// that end another way.
 static void check_chain(int m, int n, int k, Layout la, Layout lb, int acc) {
   const uint64_t seed = rng_u64(2, (uint64_t)m << 40 | (uint64_t)n << 20 | (uint64_t)k);
   Operand a = operand_new(m, k, la, rng_u64(seed, 1)), b = operand_new(k, n, lb, rng_u64(seed, 2));
   Operand whole = operand_new(m, n, ROW_MAJOR, rng_u64(seed, 3));
   gemm(whole.m, a.m, b.m, acc);
-  for (int form = 0; form < 8; form++) {
+  for (int form = 0; form < 9; form++) {
     Operand c = operand_new(m, n, ROW_MAJOR, rng_u64(seed, 3));
     if (form < 3) {  // k cut at a third, at 1, at k - 1
       const int cut = form == 0 ? k / 3 : form == 1 ? 1 : k - 1;
@@ -137,6 +138,13 @@ static void check_chain(int m, int n, int k, Layout la, Layout lb, int acc) {
         const int i0 = q & 1 ? im : 0, j0 = q & 2 ? jn : 0, mm = q & 1 ? m - im : im, nn = q & 2 ? n - jn : jn;
         gemm(mat_cols(mat_rows(c.m, i0, mm), j0, nn), mat_rows(a.m, i0, mm), mat_cols(b.m, j0, nn), acc);
       }
+    } else if (form == 8) {  // the tail of another CPU
+      const Kernels *const own = kern;
+      Kernels other = *own;
+      other.tail = own->tail ? 0 : 4;
+      kern = &other;
+      gemm(c.m, a.m, b.m, acc);
+      kern = own;
     } else {
       const Mat right = form == 4 ? as_right_operand(&b, PACKED) : form == 7 ? gemm_pack(b.packed, b.m) : b.m;
       const int threads = form == 4 ? 1 : form == 5 ? 2 : form == 6 ? 3 : 5;
