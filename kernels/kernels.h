@@ -84,7 +84,7 @@ typedef struct Kernels {
   int (*supported)(void);  // does this CPU run it?
 
   // GEMM micro-kernel. m <= mr and n <= nr, or, for a narrow C, m <= 2 mr and n <= nr/2. Returns how many of the rows
-  // of `next` it has fetched.
+  // of `next` it has fetched. tail: what its tiles get as theirs.
   int mr, nr, tail, bf16_mr, bf16_step;
   int (*gemm_ukr)(const Tile *t);
   // Replace the whole driver (OpenBLAS; the clock of a profile); NULL = gemm.c, gemm_bf16.c.
