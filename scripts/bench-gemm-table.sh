@@ -1,7 +1,8 @@
 #!/bin/sh
 # The Markdown table of docs/gemm.md, from the CSVs of bench-gemm-peers.sh. For each width d and operation, over all its layers
 # and token counts: ours and the best peer in % of the peak (geometric means), the ratio of ours to the best peer of each
-# product (geometric mean, least and greatest), and how many products are behind.
+# product (geometric mean, least and greatest), and how many products are behind. A product that several CSVs have counts
+# once, in the first: what is compared was measured in alternation.
 # In: CSVs; OURS=avx512 (or another rung). Usage: scripts/bench-gemm-table.sh peers-*.csv
 set -eu
 awk -F, -v ours="${OURS:-avx512}" '
@@ -9,6 +10,8 @@ awk -F, -v ours="${OURS:-avx512}" '
   {
     key = $2 "," $3 "," $4 "," $5 "," $6
     if (!(key in seen)) {seen[key] = ++n; op[n] = $2; w = $3 < $4 ? $3 : $4; d[n] = w < $5 ? w : $5; threads[n] = $6}
+    if (!(key in file)) file[key] = FILENAME
+    if (file[key] != FILENAME) next
     i = seen[key]
     if ($1 == ours) {rate[i] = $7; pct[i] = $10}
     else if ($7 > best[i]) {best[i] = $7; best_pct[i] = $10; who[i] = $1}
