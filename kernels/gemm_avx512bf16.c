@@ -9,7 +9,7 @@
 #include "rows.h"
 #include "ukr.h"
 
-enum { MR = 14, LAST = 4 };  // LAST: see gemm_avx512.c
+enum { MR = 14, LAST = 4 };  // LAST: pairs at the end that are taken by groups of rows, see Tile.tail
 
 // Rows lo .. hi - 1 of one step of k.
 INLINE void step(int lo, int hi, int vectors, __m512 t[MR][2], const Rows *r, const Word *b) {

@@ -9,10 +9,9 @@ awk -F, -v ours="${OURS:-avx512}" '
   $1 == "kernel" || $1 ~ /^scalar/ || ($1 ~ /^avx/ && $1 != ours) {next}
   {
     key = $2 "," $3 "," $4 "," $5 "," $6
-    if (!(key in seen)) {seen[key] = ++n; op[n] = $2; w = $3 < $4 ? $3 : $4; d[n] = w < $5 ? w : $5; threads[n] = $6}
-    if (!(key in file)) file[key] = FILENAME
-    if (file[key] != FILENAME) next
+    if (!(key in seen)) {seen[key] = ++n; op[n] = $2; w = $3 < $4 ? $3 : $4; d[n] = w < $5 ? w : $5; threads[n] = $6; file[n] = FILENAME}
     i = seen[key]
+    if (file[i] != FILENAME) next
     if ($1 == ours) {rate[i] = $7; pct[i] = $10}
     else if ($7 > best[i]) {best[i] = $7; best_pct[i] = $10; who[i] = $1}
   }

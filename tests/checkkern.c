@@ -10,7 +10,7 @@
 //           none may change
 //   pack    a packed operand, word by word, with zeros where its panels end past its columns
 //   bf16    bit by bit against a model of vdpbf16ps or TDPBF16PS; the hardware and the emulations alike
-//   chains  the bits of any sub-block, of any cut of k, and of any number of threads are those of the whole
+//   chains  the bits of any sub-block, of any cut of k, of any number of threads and of any tail are those of the whole
 #include <float.h>
 #include <math.h>
 #include <omp.h>

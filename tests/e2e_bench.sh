@@ -32,6 +32,13 @@ ok "profile: FLOPs of the linear layers and the head, by operation" awk -F, '
 ok "profile: operations and the rest add up to the step" awk -F, '
   NR > 1 && $8 != "step" {sum += $11} END {exit (sum - 100) ^ 2 > 1}' "$T/profile.csv"
 
+# ---- The table of docs/gemm.md: a product that two runs had is compared within the first.
+head=kernel,op,m,n,k,threads,gflops,gflops_min,gflops_max,pct_peak,max_err
+printf '%s\n' $head avx512,forward,128,64,16,1,90,90,90,45,0 onednn,forward,128,64,16,1,100,100,100,50,0 >"$T/first.csv"
+printf '%s\n' $head avx512,forward,128,64,16,1,80,80,80,40,0 onednn,forward,128,64,16,1,160,160,160,80,0 >"$T/second.csv"
+paired() { "$(dirname "$0")"/../scripts/bench-gemm-table.sh "$@" | grep -qF '| 1 | 16 | forward | 45 | 50 | 0.90 [0.90, 0.90] | 1 of 1 | onednn |'; }
+ok "table of products: pairs are of one run" paired "$T/first.csv" "$T/second.csv"
+
 # ---- Refusals
 refused "no bench named" 2 "gemm or step" "$ISOFLOP" bench
 refused "unknown bench" 2 "unknown bench 'speed'" "$ISOFLOP" bench speed
