@@ -23,7 +23,7 @@ endif
 
 FAULTS   = $(if $(filter x86_64,$(ARCH)),$B/fault_inject.so)
 isa      = $(lastword $(subst _, ,$(basename $(notdir $1))))
-KERN    := $(patsubst %.c,$B/%.o,$(wildcard kernels/*.c))
+KERN    := $(patsubst %,$B/%.o,$(basename $(wildcard kernels/*.[cS])))
 SRC     := $(patsubst %.c,$B/%.o,$(filter-out src/main.c,$(wildcard src/*.c)))
 TESTS   := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/test_*.c) tests/checkkern.c)
 
@@ -38,6 +38,9 @@ all: $B/isoflop  ## build/isoflop
 $B/%.o: %.c Makefile
 	@mkdir -p $(@D); echo "  CC $<"
 	$Q$(CC) $(CFLAGS) $(FLAGS_$(call isa,$<)) -c $< -o $@
+$B/%.o: %.S Makefile
+	@mkdir -p $(@D); echo "  AS $<"
+	$Q$(CC) -MMD -MP $(filter -g,$(OPT)) -c $< -o $@
 # What a record says of its program: compiled anew when it changes.
 BUILT   := -DISOFLOP_VERSION='"$(VERSION)"' -DISOFLOP_COMMIT='"$(COMMIT)"' -DISOFLOP_FLAGS='"$(strip $(OPT) $(SAN))"'
 $B/src/train.o: CFLAGS += $(BUILT)

@@ -25,6 +25,8 @@ enum {
 };
 
 static int imin(int a, int b) { return a < b ? a : b; }
+// The first of `parts` as equal as can be, the larger ones first. A small product has no time for divisions.
+static int first_of(int parts, int n) { return parts == 1 ? n : (n + parts - 1) / parts; }
 
 // Rows a multiple of 2 KiB apart fall into two sets of a first-level cache of 64 sets, which then holds 16 of them.
 static int aliases(ptrdiff_t stride) { return stride && stride % 512 == 0; }
@@ -85,23 +87,26 @@ static void next_done(Next *x, int rows) {
   if (x->floats <= 0) x->p = NULL;
 }
 
-// The panel t of C, of any height, in tiles as equal in height as can be, since a low tile cannot hide the latency of
-// its adds. Between them they fetch all of next[0], then of next[1] as much as there is room for; next NULL: nothing,
-// for small products. a_tile: the distance of the tiles of an A from pack_tiles(), or 0.
-static void gemm_panel(Tile *t, ptrdiff_t a_tile, Next *next) {
-  const int mr = !a_tile && t->n <= kern->nr / 2 ? 2 * kern->mr : kern->mr;
-  int left = t->m;
-  for (int tiles = (left + mr - 1) / mr; tiles > 0; tiles--) {
-    t->m = (left + tiles - 1) / tiles;
-    if (!next) {
-      kern->gemm_ukr(t);
-    } else {
-      Next *const x = next[0].p ? next : next + 1;
-      t->next = x->p ? x->p + x->row * x->ld : NULL, t->ld_next = x->ld;
-      const int fetched = kern->gemm_ukr(t);
-      if (x->p) next_done(x, fetched);
-    }
-    left -= t->m, t->a += a_tile ? a_tile : t->m * t->a_rs, t->c += t->m * t->ldc;
+// Rows of C in tiles as equal in height as can be, since a low tile cannot hide the latency of its adds: `higher` of
+// `high` rows, then `lower` of one less.
+typedef struct Cut { int high, higher, lower; } Cut;
+
+static Cut cut(int rows, int mr) {
+  const int tiles = rows <= mr ? 1 : (rows + mr - 1) / mr, high = first_of(tiles, rows), lower = tiles * high - rows;
+  return (Cut){high, tiles - lower, lower};
+}
+
+// The panel t of C in such tiles. Between them they fetch all of next[0], then of next[1] as much as there is room for;
+// next NULL: nothing, for small products. a_tile: the distance of the tiles of an A from pack_tiles(), or 0.
+static void gemm_panel(Tile *t, Cut rows, ptrdiff_t a_tile, Next *next) {
+  while (rows.higher + rows.lower > 0) {
+    if (rows.higher == 0) rows = (Cut){rows.high - 1, rows.lower, 0};
+    t->m = rows.high, t->tiles = next ? 1 : rows.higher, t->a_tile = a_tile ? a_tile : t->m * t->a_rs;
+    Next *const x = !next || next[0].p ? next : next + 1;
+    if (x) t->next = x->p ? x->p + x->row * x->ld : NULL, t->ld_next = x->ld;
+    const int fetched = kern->gemm_ukr(t);
+    if (x && x->p) next_done(x, fetched);
+    rows.higher -= t->tiles, t->a += t->tiles * t->a_tile, t->c += t->tiles * t->m * t->ldc;
   }
 }
 
@@ -141,9 +146,9 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   const int ready = b.cs == 0 && !aliases(a.rs) && !tiles_a;
   const int k_blocks = a.cols <= KC ? 1 : ready ? (a.cols + KC_READY - 1) / KC_READY : (a.cols + KC - 1) / KC;
   for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
-    mc = (a.rows - i0 + m_blocks - mb - 1) / (m_blocks - mb);
+    mc = first_of(m_blocks - mb, a.rows - i0);
     for (int kb = 0, k0 = 0, kc; kb < k_blocks; kb++, k0 += kc) {
-      kc = (a.cols - k0 + k_blocks - kb - 1) / (k_blocks - kb);
+      kc = first_of(k_blocks - kb, a.cols - k0);
       Mat ab = mat_cols(mat_rows(a, i0, mc), k0, kc);
       next[1].p = NULL;
       if (far_a) {
@@ -155,13 +160,15 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
         pack_tiles(a_scratch, kern->mr, ab);
         ab = tr(mat(a_scratch, kc, kern->mr));
       }
+      const Cut wide = cut(mc, kern->mr);
       for (int j0 = 0, n; j0 < c.cols; j0 += n) {
         n = imin(nr, c.cols - j0);
         // A remainder just above a full panel splits better as 3/4 + 1/2 than as 1 + 1/4.
         if (b.cs == 1 && !copy_b && c.cols - j0 > nr && c.cols - j0 <= nr + nr / 4) n = nr - nr / 4;
-        Tile t = {.m = mc, .n = n, .k = kc, .tail = kern->tail, .accumulate = accumulate || kb > 0,
-                  .a = ab.p, .a_rs = ab.rs, .a_cs = ab.cs, .b = at(b, k0, j0), .ldb = b.rs,
-                  .c = c.p + i0 * c.rs + j0, .ldc = c.rs};
+        // Every member, since what is left out is set to 0 by a slow instruction.
+        Tile t = {.m = 0, .n = n, .k = kc, .tiles = 0, .tail = kern->tail, .accumulate = accumulate || kb > 0,
+                  .a = ab.p, .a_rs = ab.rs, .a_cs = ab.cs, .a_tile = 0, .b = at(b, k0, j0), .ldb = b.rs,
+                  .c = c.p + i0 * c.rs + j0, .ldc = c.rs, .next = NULL, .ld_next = 0};
         next[0].p = NULL;
         if (far_b) {
           const float *const p = j0 + n < c.cols ? at(b, k0, j0 + n) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;
@@ -171,7 +178,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
           pack_panel(b_scratch, nr, t.b, b.rs, b.cs, kc, n);
           t.b = b_scratch, t.ldb = nr;
         }
-        gemm_panel(&t, tiles_a ? tile_floats(kern->mr, kc) : 0, far_a || far_b ? next : NULL);
+        gemm_panel(&t, n > nr / 2 || tiles_a ? wide : cut(mc, 2 * kern->mr), tiles_a ? tile_floats(kern->mr, kc) : 0, far_a || far_b ? next : NULL);
       }
     }
   }

@@ -76,9 +76,12 @@ static void give(float *c, ptrdiff_t ldc, const float *whole, int m, int n) {
   if (low) { op(2, c_low, m - SIDE, n0) }         \
   if (low && right) { op(3, c_low + SIDE, m - SIDE, n - SIDE) }
 
-static inline __attribute__((always_inline)) void tiles(int low, int right, int m, int n, int pairs, const Word *a,
-                                                        ptrdiff_t a_rs, const Word *b, float *c, ptrdiff_t ldc,
-                                                        int accumulate) {
+INLINE void tiles(int low, int right, const Tile *t) {
+  const int m = t->m, n = t->n, accumulate = t->accumulate;
+  const ptrdiff_t a_rs = t->a_rs, ldc = t->ldc;
+  const Word *a = (const Word *)t->a, *b = (const Word *)t->b;
+  float *const c = t->c;
+  int pairs = t->k;
   float whole[SIDE * SIDE] __attribute__((aligned(64)));
   const int m0 = low ? SIDE : m, n0 = right ? SIDE : n;
   float *c_low = c + SIDE * ldc;
@@ -102,13 +105,11 @@ static inline __attribute__((always_inline)) void tiles(int low, int right, int 
 }
 
 // A: a_cs == 1, rows filled up by zeros to a multiple of 16 words; those past the m-th, up to 16 or 32, are read.
-void bf16_ukr_avx512amx(int m, int n, int pairs, const Word *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const Word *b, float *c,
-                        ptrdiff_t ldc, int accumulate) {
-  (void)a_cs;
+void bf16_ukr_avx512amx(const Tile *t) {
   configure();
-  if (m > SIDE && n > SIDE) tiles(1, 1, m, n, pairs, a, a_rs, b, c, ldc, accumulate);
-  else if (m > SIDE) tiles(1, 0, m, n, pairs, a, a_rs, b, c, ldc, accumulate);
-  else if (n > SIDE) tiles(0, 1, m, n, pairs, a, a_rs, b, c, ldc, accumulate);
-  else tiles(0, 0, m, n, pairs, a, a_rs, b, c, ldc, accumulate);
+  if (t->m > SIDE && t->n > SIDE) tiles(1, 1, t);
+  else if (t->m > SIDE) tiles(1, 0, t);
+  else if (t->n > SIDE) tiles(0, 1, t);
+  else tiles(0, 0, t);
 }
 #endif

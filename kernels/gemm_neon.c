@@ -1,5 +1,5 @@
 // gemm_neon.c: the micro-kernel for 64-bit ARM, one tile of C in registers. Same contract and same chains as
-// gemm_avx512.c, hence the same bits.
+// tile.inc, hence the same bits.
 //
 // 6 rows x 4 vectors of 4 floats = 24 accumulators of the 32 registers leave room for 4 vectors of B and a broadcast of
 // A. A narrow C (n <= 8) takes 12 rows x 2 vectors. NEON has no masks: the lanes of a last, partial vector are moved
@@ -9,8 +9,6 @@
 #include "ukr.h"
 
 enum { MR = 6, MR_NARROW = 12 };
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
 
 // The first n lanes, n <= 0 for none and >= 4 for all; the others 0, or not written.
 INLINE float32x4_t get(const float *p, int n) {
@@ -32,7 +30,7 @@ INLINE void put(float *p, int n, float32x4_t x) {
 }
 
 // The tile t, of m rows and n columns, n in (4 (vectors - 1), 4 vectors].
-INLINE int tile(int m, int vectors, int n, const Tile *t) {
+INLINE void tile(int m, int vectors, int n, const Tile *t) {
   const float *a = t->a, *b = t->b;
   float *const c = t->c;
   const ptrdiff_t a_rs = t->a_rs, a_cs = t->a_cs, ldb = t->ldb, ldc = t->ldc;
@@ -50,25 +48,21 @@ INLINE int tile(int m, int vectors, int n, const Tile *t) {
   }
   UNROLL for (int i = 0; i < m; i++)
     UNROLL for (int v = 0; v < vectors; v++) put(c + i * ldc + 4 * v, n - 4 * v, acc[i][v]);
-  return 0;
 }
 
-#define CASE(m_, vectors, n_) case m_: return tile(m_, vectors, n_, t);
+#define CASE(m_, vectors, n_) case m_: tile(m_, vectors, n_, &t); break;
 #define CASES_6(v_, n_) CASE(1, v_, n_) CASE(2, v_, n_) CASE(3, v_, n_) CASE(4, v_, n_) CASE(5, v_, n_) CASE(6, v_, n_)
 #define CASES_12(v_, n_) \
   CASES_6(v_, n_) CASE(7, v_, n_) CASE(8, v_, n_) CASE(9, v_, n_) CASE(10, v_, n_) CASE(11, v_, n_) CASE(12, v_, n_)
 
-int gemm_ukr_6x16_neon(const Tile *t) {
-  if (t->n == 16) {
-    switch (t->m) { CASES_6(4, 16) }
-  } else if (t->n > 8) {
-    switch (t->m) { CASES_6(4, t->n) }
-  } else if (t->n == 8) {
-    switch (t->m) { CASES_12(2, 8) }
-  } else {
-    switch (t->m) { CASES_12(2, t->n) }
+int gemm_ukr_6x16_neon(const Tile *first) {
+  for (Tile t = *first; t.tiles > 0; t.tiles--, t.a += t.a_tile, t.c += t.m * t.ldc) {
+    if (t.n == 16) switch (t.m) { CASES_6(4, 16) }
+    else if (t.n > 8) switch (t.m) { CASES_6(4, t.n) }
+    else if (t.n == 8) switch (t.m) { CASES_12(2, 8) }
+    else switch (t.m) { CASES_12(2, t.n) }
   }
-  __builtin_unreachable();
+  return 0;
 }
 
 double fma_burst_neon(int rounds) {

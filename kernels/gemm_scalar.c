@@ -10,7 +10,6 @@ enum { MR = 4, NR = 8 };
 
 // 4 floats in GCC's vector extension: left to itself, gcc vectorises the tile along k and shuffles more than it adds.
 typedef float Lanes __attribute__((vector_size(16), aligned(4), may_alias));
-#define UNROLL _Pragma("GCC unroll 8")
 
 // A whole tile, in 8 registers.
 static void tile_whole(const Tile *t) {
@@ -42,9 +41,11 @@ static void tile_edge(const Tile *t) {
     for (int j = 0; j < t->n; j++) t->c[i * t->ldc + j] = acc[i][j];
 }
 
-int gemm_ukr_4x8_scalar(const Tile *t) {
-  if (t->m == MR && t->n == NR) tile_whole(t);
-  else tile_edge(t);
+int gemm_ukr_4x8_scalar(const Tile *first) {
+  for (Tile t = *first; t.tiles > 0; t.tiles--, t.a += t.a_tile, t.c += t.m * t.ldc) {
+    if (t.m == MR && t.n == NR) tile_whole(&t);
+    else tile_edge(&t);
+  }
   return 0;
 }
 
@@ -85,17 +86,17 @@ void bf16_across_scalar(Word *dst, ptrdiff_t ld_dst, const float *x, ptrdiff_t l
     for (int j = 0; j < n; j++) dst[j] = rounded(x[j]) | (k > 1 ? rounded(x[ld + j]) << 16 : 0);
 }
 
-void bf16_ukr_scalar(int m, int n, int pairs, const Word *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const Word *b, float *c,
-                     ptrdiff_t ldc, int accumulate) {
-  for (int i = 0; i < m; i++)
-    for (int j = 0; j < n; j++) {
-      float sum = accumulate ? c[i * ldc + j] : 0;
-      for (int p = 0; p < pairs; p++) {
-        const Word x = a[i * a_rs + p * a_cs], y = b[p * BF16_NR + j];
+void bf16_ukr_scalar(const Tile *t) {
+  const Word *const a = (const Word *)t->a, *const b = (const Word *)t->b;
+  for (int i = 0; i < t->m; i++)
+    for (int j = 0; j < t->n; j++) {
+      float *const c = t->c + i * t->ldc + j, sum = t->accumulate ? *c : 0;
+      for (int p = 0; p < t->k; p++) {
+        const Word x = a[i * t->a_rs + p * t->a_cs], y = b[p * t->ldb + j];
         sum = flushed(fmaf(value(x & 0xffff0000), value(y & 0xffff0000), flushed(sum)));
         sum = flushed(fmaf(value(x << 16), value(y << 16), sum));
       }
-      c[i * ldc + j] = sum;
+      *c = sum;
     }
 }
 

@@ -69,14 +69,15 @@ typedef struct AdamCoef {
 typedef uint32_t __attribute__((may_alias)) Word;
 enum { BF16_NR = 32 };  // width of a bf16 micro-kernel's panels of B
 
-// A tile of a product: C[m x n] = or += A[m x k] B[k x n]. A by any strides, rows of B at ldb and of C at ldc floats.
+// Tiles of a product, below one another: each C[m x n] = or += A[m x k] B[k x n]. A by any strides, its next tile a_tile
+// on; rows of B at ldb and of C at ldc floats.
 // `tail`: steps of k at its end that leave room for stores, where those are scarce (kernels_init() knows the CPU's).
-// `next`: rows, at ld_next, that are wanted soon after, for the tile to fetch as many as it has room for; or NULL.
+// `next`: rows, at ld_next, that are wanted soon after, for a tile to fetch as many as it has room for; or NULL.
 typedef struct Tile {
-  int m, n, k, tail, accumulate;
+  int m, n, k, tiles, tail, accumulate;
   const float *a, *b, *next;
   float *c;
-  ptrdiff_t a_rs, a_cs, ldb, ldc, ld_next;
+  ptrdiff_t a_rs, a_cs, a_tile, ldb, ldc, ld_next;
 } Tile;
 
 typedef struct Kernels {
@@ -84,7 +85,7 @@ typedef struct Kernels {
   int (*supported)(void);  // does this CPU run it?
 
   // GEMM micro-kernel. m <= mr and n <= nr, or, for a narrow C, m <= 2 mr and n <= nr/2. Returns how many of the rows
-  // of `next` it has fetched. tail: what its tiles get as theirs.
+  // of `next` a tile has fetched. tail: what its tiles get as theirs.
   int mr, nr, tail, bf16_mr, bf16_step;
   int (*gemm_ukr)(const Tile *t);
   // Replace the whole driver (OpenBLAS; the clock of a profile); NULL = gemm.c, gemm_bf16.c.
@@ -94,11 +95,10 @@ typedef struct Kernels {
   // A transposed operand into a panel: dst[kk*nr + j] = src[j*ld + kk], kk < k, j < n; 0 for n <= j < nr. nr >= n >= 1,
   // a multiple of 16 (of the table's own nr where that is smaller).
   void (*pack_t)(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n);
-  // bf16: the micro-kernel, C[m x n] = or += A B, m <= bf16_mr, n <= BF16_NR, B a panel of [pairs][BF16_NR]. Where it
-  // takes bf16_step > 1 pairs at a time, a_cs is 1, A's rows end in zeros up to a multiple of them, and rows of A past
-  // the m-th are read, up to a multiple of bf16_step.
-  void (*bf16_ukr)(int m, int n, int pairs, const Word *a, ptrdiff_t a_rs, ptrdiff_t a_cs, const Word *b, float *c,
-                   ptrdiff_t ldc, int accumulate);
+  // bf16: the micro-kernel. Tiles as above, of words (k counts pairs), m <= bf16_mr, n <= BF16_NR, B a panel of
+  // [pairs][BF16_NR]; one tile, and nothing next. Where it takes bf16_step > 1 pairs at a time, a_cs is 1, A's rows end
+  // in zeros up to a multiple of them, and rows of A past the m-th are read, up to a multiple of bf16_step.
+  void (*bf16_ukr)(const Tile *t);
   void (*bf16_along)(Word *dst, const float *x, int n);  // pairs (x[0], x[1]), (x[2], x[3]), ...; a 0 after an odd n
   // Row p of dst, at ld_dst: pairs (x[2p*ld + j], x[(2p+1)*ld + j]), j < n; a 0 after an odd k.
   void (*bf16_across)(Word *dst, ptrdiff_t ld_dst, const float *x, ptrdiff_t ld, int k, int n);

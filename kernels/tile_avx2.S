@@ -1,0 +1,49 @@
+// tile_avx2.S: the micro-kernel of tile.inc with AVX2 and FMA. Same chains as with AVX-512, hence on a CPU that has both
+// the same bits.
+//
+// 6 rows x 2 vectors = 12 accumulators of the 16 registers leave room for two vectors of B, a broadcast of A and a mask.
+// A narrow C (n <= 8) takes 12 rows x 1 vector.
+#ifdef __x86_64__
+#define VEC ymm
+#define VEC_BYTES 32
+#define FMA vfmadd231ps
+#define GROUP_ROWS 3
+#define BELOW 6
+
+.macro GET_MASKED at, reg
+ vmaskmovps \at, %ymm3, %\reg
+.endm
+.macro PUT_MASKED at, reg
+ vmaskmovps %\reg, %ymm3, \at
+.endm
+// The lanes of the last vector that exist.
+.macro MASK kind
+ mov N(t), %ecx
+ .ifnc \kind, NARROW
+  sub $8, %ecx
+ .endif
+ neg %rcx
+ lea 32+lanes(%rip), %rax
+ vmovups (%rax,%rcx,4), %ymm3
+.endm
+#include "tile.inc"
+
+.section .rodata
+.p2align 6
+lanes:
+.rept 8
+ .long -1
+.endr
+.rept 8
+ .long 0
+.endr
+
+TABLE tiles_avx2
+TILES tiles_avx2, ALONG, WIDE, 3, 6, 4
+TILES tiles_avx2, ALONG, NARROW, 7, 12, 4
+TILES tiles_avx2, DOWN, WIDE, 3, 6, 4
+TILES tiles_avx2, DOWN, NARROW, 7, 12, 4
+TILES tiles_avx2, ANY, WIDE, 1, 6, 1
+TILES tiles_avx2, ANY, NARROW, 1, 12, 1
+#endif
+.section .note.GNU-stack, "", %progbits
