@@ -99,13 +99,17 @@ static Cut cut(int rows, int mr) {
 // The panel t of C in such tiles. Between them they fetch all of next[0], then of next[1] as much as there is room for;
 // next NULL: nothing, for small products. a_tile: the distance of the tiles of an A from pack_tiles(), or 0.
 static void gemm_panel(Tile *t, Cut rows, ptrdiff_t a_tile, Next *next) {
+  int fetched = 0;  // by each tile
   while (rows.higher + rows.lower > 0) {
     if (rows.higher == 0) rows = (Cut){rows.high - 1, rows.lower, 0};
-    t->m = rows.high, t->tiles = next ? 1 : rows.higher, t->a_tile = a_tile ? a_tile : t->m * t->a_rs;
+    t->m = rows.high, t->tiles = rows.higher, t->a_tile = a_tile ? a_tile : t->m * t->a_rs;
     Next *const x = !next || next[0].p ? next : next + 1;
-    if (x) t->next = x->p ? x->p + x->row * x->ld : NULL, t->ld_next = x->ld;
-    const int fetched = kern->gemm_ukr(t);
-    if (x && x->p) next_done(x, fetched);
+    if (x && x->p) {  // as many tiles as it has rows for
+      t->next = x->p + x->row * x->ld, t->ld_next = x->ld;
+      t->tiles = fetched ? imin(t->tiles, (x->rows - x->row + fetched - 1) / fetched) : 1;
+    } else t->next = NULL, t->ld_next = 0;
+    fetched = kern->gemm_ukr(t);
+    if (x && x->p) next_done(x, t->tiles * fetched);
     rows.higher -= t->tiles, t->a += t->tiles * t->a_tile, t->c += t->tiles * t->m * t->ldc;
   }
 }
