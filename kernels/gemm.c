@@ -17,11 +17,14 @@ enum {
   KC = 256,        // depth of a block: a panel of B (KC x nr) stays in L1 or L2 while all tiles pass; C is carried on
   KC_READY = 512,  // the same where nothing is copied: a panel of packed B comes from L2 as fast as it is used
   MC = 256,        // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
-  // Rows of C, two blocks, from which on B is packed first (not under tr(x), which waits for its own columns), at most
-  // so much of it at a time:
-  PACK_FROM = 512,
-  PACK_K = 1024,          // rows
-  PACK_FLOATS = 1 << 18,  // all in all
+  // Rows of C, two blocks, from which on what B needs pays (not under tr(x), which waits for its own columns): from so
+  // many columns on it is taken by strips of C, in blocks of so many floats; else it is packed first, at most so many
+  // rows and floats at a time.
+  MANY_ROWS = 512,
+  STRIP_FROM = 144,
+  STRIP_FLOATS = 1 << 17,
+  PACK_K = 1024,
+  PACK_FLOATS = 1 << 18,
 };
 
 static int imin(int a, int b) { return a < b ? a : b; }
@@ -96,21 +99,64 @@ static Cut cut(int rows, int mr) {
   return (Cut){high, tiles - lower, lower};
 }
 
-// The panel t of C in such tiles. Between them they fetch all of next[0], then of next[1] as much as there is room for;
-// next NULL: nothing, for small products. a_tile: the distance of the tiles of an A from pack_tiles(), or 0.
-static void gemm_panel(Tile *t, Cut rows, ptrdiff_t a_tile, Next *next) {
-  int fetched = 0;  // by each tile
-  while (rows.higher + rows.lower > 0) {
-    if (rows.higher == 0) rows = (Cut){rows.high - 1, rows.lower, 0};
-    t->m = rows.high, t->tiles = rows.higher, t->a_tile = a_tile ? a_tile : t->m * t->a_rs;
+// `tiles` tiles from t on, which then stands behind them. Between them they fetch all of next[0], then of next[1] as much
+// as there is room for; next NULL: nothing, for small products.
+static void run(Tile *t, int tiles, Next *next) {
+  for (int fetched = -1; tiles > 0; tiles -= t->tiles) {  // by a tile; -1: not known yet
     Next *const x = !next || next[0].p ? next : next + 1;
-    if (x && x->p) {  // as many tiles as it has rows for
+    t->tiles = tiles, t->next = NULL, t->ld_next = 0;
+    if (x && x->p) {
+      if (fetched) t->tiles = fetched < 0 ? 1 : imin(tiles, (x->rows - x->row + fetched - 1) / fetched);
       t->next = x->p + x->row * x->ld, t->ld_next = x->ld;
-      t->tiles = fetched ? imin(t->tiles, (x->rows - x->row + fetched - 1) / fetched) : 1;
-    } else t->next = NULL, t->ld_next = 0;
+    }
     fetched = kern->gemm_ukr(t);
     if (x && x->p) next_done(x, t->tiles * fetched);
-    rows.higher -= t->tiles, t->a += t->tiles * t->a_tile, t->c += t->tiles * t->m * t->ldc;
+    t->a += t->tiles * t->a_tile, t->b += t->tiles * t->b_tile, t->c += t->tiles * t->c_tile;
+  }
+}
+
+// The panel t of C, of rows cut into tiles. a_tile: the distance of the tiles of an A from pack_tiles(), or 0.
+static void gemm_panel(Tile *t, Cut rows, ptrdiff_t a_tile, Next *next) {
+  for (int lower = 0; lower < 2; lower++) {
+    t->m = rows.high - lower;
+    t->a_tile = a_tile ? a_tile : t->m * t->a_rs, t->c_tile = t->m * t->ldc;
+    run(t, lower ? rows.lower : rows.higher, next);
+  }
+}
+
+// How many of `left` columns make whole panels, and the columns of the next one. A remainder just above a whole panel
+// splits better as 3/4 + 1/2 than as 1 + 1/4, unless packing has decided.
+static int whole_panels(int left, int packed) {
+  const int nr = kern->nr, rest = left % nr;
+  return left / nr - (!packed && left > nr && rest > 0 && rest <= nr / 4);
+}
+static int panel_cols(int left, int packed) {
+  return whole_panels(left, packed) ? kern->nr : left > kern->nr ? kern->nr - kern->nr / 4 : left;
+}
+
+// The same product by strips of C, a tile high, each written along its rows, with a block of B, rows where they lie, in
+// the second-level cache.
+static void gemm_strips(Mat c, Mat a, Mat b, int accumulate) {
+  const int k_blocks = (a.cols + KC - 1) / KC, nr = kern->nr;
+  for (int kb = 0, k0 = 0, k; kb < k_blocks; kb++, k0 += k) {
+    k = first_of(k_blocks - kb, a.cols - k0);
+    for (int j0 = 0, n; j0 < c.cols; j0 += n) {
+      n = imin(STRIP_FLOATS / k / nr * nr, c.cols - j0);
+      Cut rows = cut(c.rows, kern->mr);
+      for (int i = 0, m; i < c.rows; i += m) {
+        m = rows.high - (rows.higher-- <= 0);
+        Tile t = {.m = m, .k = k, .tail = kern->tail, .accumulate = accumulate || kb > 0,
+                  .a = a.p + i * a.rs + k0 * a.cs, .a_rs = a.rs, .a_cs = a.cs, .b = at(b, k0, j0), .ldb = b.rs,
+                  .c = c.p + i * c.rs + j0, .ldc = c.rs};
+        Next next[2] = {{i + m < c.rows ? t.a + m * a.rs : NULL, m, k, a.rs, 0}, {.p = NULL}};
+        for (int left = n, tiles; left > 0; left -= tiles * t.n) {
+          tiles = whole_panels(left, 0), t.n = panel_cols(left, 0);
+          if (tiles == 0) tiles = 1;
+          t.b_tile = t.c_tile = t.n;
+          run(&t, tiles, next);
+        }
+      }
+    }
   }
 }
 
@@ -133,8 +179,9 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
     kern->gemm(c, a, b, accumulate);
     return;
   }
-  if (b.cs != 0 && a.rs != 1 && c.rows >= PACK_FROM && a.cols > 0) {
-    gemm_packing(c, a, b, accumulate);
+  if (b.cs != 0 && a.rs != 1 && c.rows >= MANY_ROWS && a.cols > 0) {
+    const int in_place = b.cs == 1 && b.rs < 2048 && a.rs % 1024 && c.cols >= STRIP_FROM;
+    (in_place ? gemm_strips : gemm_packing)(c, a, b, accumulate);
     return;
   }
   static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
@@ -166,13 +213,11 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
       }
       const Cut wide = cut(mc, kern->mr);
       for (int j0 = 0, n; j0 < c.cols; j0 += n) {
-        n = imin(nr, c.cols - j0);
-        // A remainder just above a full panel splits better as 3/4 + 1/2 than as 1 + 1/4.
-        if (b.cs == 1 && !copy_b && c.cols - j0 > nr && c.cols - j0 <= nr + nr / 4) n = nr - nr / 4;
+        n = panel_cols(c.cols - j0, b.cs != 1 || copy_b);
         // Every member, since what is left out is set to 0 by a slow instruction.
         Tile t = {.m = 0, .n = n, .k = kc, .tiles = 0, .tail = kern->tail, .accumulate = accumulate || kb > 0,
-                  .a = ab.p, .a_rs = ab.rs, .a_cs = ab.cs, .a_tile = 0, .b = at(b, k0, j0), .ldb = b.rs,
-                  .c = c.p + i0 * c.rs + j0, .ldc = c.rs, .next = NULL, .ld_next = 0};
+                  .a = ab.p, .b = at(b, k0, j0), .next = NULL, .c = c.p + i0 * c.rs + j0, .a_rs = ab.rs, .a_cs = ab.cs,
+                  .ldb = b.rs, .ldc = c.rs, .ld_next = 0, .a_tile = 0, .b_tile = 0, .c_tile = 0};
         next[0].p = NULL;
         if (far_b) {
           const float *const p = j0 + n < c.cols ? at(b, k0, j0 + n) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;
@@ -182,7 +227,8 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
           pack_panel(b_scratch, nr, t.b, b.rs, b.cs, kc, n);
           t.b = b_scratch, t.ldb = nr;
         }
-        gemm_panel(&t, n > nr / 2 || tiles_a ? wide : cut(mc, 2 * kern->mr), tiles_a ? tile_floats(kern->mr, kc) : 0, far_a || far_b ? next : NULL);
+        gemm_panel(&t, n > nr / 2 || tiles_a ? wide : cut(mc, 2 * kern->mr),
+                   tiles_a ? tile_floats(kern->mr, kc) : 0, far_a || far_b ? next : NULL);
       }
     }
   }

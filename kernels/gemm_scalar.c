@@ -42,7 +42,7 @@ static void tile_edge(const Tile *t) {
 }
 
 int gemm_ukr_4x8_scalar(const Tile *first) {
-  for (Tile t = *first; t.tiles > 0; t.tiles--, t.a += t.a_tile, t.c += t.m * t.ldc) {
+  for (Tile t = *first; t.tiles > 0; t.tiles--, t.a += t.a_tile, t.b += t.b_tile, t.c += t.c_tile) {
     if (t.m == MR && t.n == NR) tile_whole(&t);
     else tile_edge(&t);
   }

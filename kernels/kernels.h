@@ -77,7 +77,7 @@ typedef struct Tile {
   int m, n, k, tiles, tail, accumulate;
   const float *a, *b, *next;
   float *c;
-  ptrdiff_t a_rs, a_cs, a_tile, ldb, ldc, ld_next;
+  ptrdiff_t a_rs, a_cs, ldb, ldc, ld_next, a_tile, b_tile, c_tile;
 } Tile;
 
 typedef struct Kernels {

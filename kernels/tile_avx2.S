@@ -40,9 +40,9 @@ lanes:
 
 TABLE tiles_avx2
 TILES tiles_avx2, ALONG, WIDE, 3, 6, 4
-TILES tiles_avx2, ALONG, NARROW, 7, 12, 4
+TILES tiles_avx2, ALONG, NARROW, 3, 12, 4
 TILES tiles_avx2, DOWN, WIDE, 3, 6, 4
-TILES tiles_avx2, DOWN, NARROW, 7, 12, 4
+TILES tiles_avx2, DOWN, NARROW, 3, 12, 4
 TILES tiles_avx2, ANY, WIDE, 1, 6, 1
 TILES tiles_avx2, ANY, NARROW, 1, 12, 1
 #endif

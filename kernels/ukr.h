@@ -15,17 +15,17 @@ int gemm_ukr_6x16_neon(const Tile *t);
 
 // tile_avx2.S, tile_avx512.S, tile_avx512bf16.S: the versions of a tile, in tables in their order.
 typedef int Ukr(const Tile *t);
-extern Ukr *const tiles_avx2[38], *const tiles_avx512[112], *const tiles_avx512bf16[112];
+extern Ukr *const tiles_avx2[46], *const tiles_avx512[126], *const tiles_avx512bf16[126];
 #define AT(member, offset) _Static_assert(offsetof(Tile, member) == offset, "tile.inc has " #member " there")
 AT(n, 4); AT(k, 8); AT(tiles, 12); AT(tail, 16); AT(accumulate, 20); AT(a, 24); AT(b, 32); AT(next, 40); AT(c, 48);
-AT(a_rs, 56); AT(a_cs, 64); AT(a_tile, 72); AT(ldb, 80); AT(ldc, 88); AT(ld_next, 96);
+AT(a_rs, 56); AT(a_cs, 64); AT(ldb, 72); AT(ldc, 80); AT(ld_next, 88); AT(a_tile, 96); AT(b_tile, 104); AT(c_tile, 112);
 #undef AT
 
 INLINE int tile_avx512(Ukr *const *tiles, const Tile *t) {
-  const int wide = t->n > 16, half = wide && t->n <= 24, low = wide ? 8 : 15, full = t->n == 16 + 16 * wide - 8 * half;
-  if (full && t->m >= low && (t->a_cs == 1 || t->a_rs == 1))
-    return tiles[28 * (t->a_cs != 1) + (wide ? 7 * half : 14) + t->m - low](t);
-  return tiles[56 + (wide ? 14 * half : 28) + t->m - 1](t);
+  const int wide = t->n > 16, half = wide && t->n <= 24, full = t->n == 16 + 16 * wide - 8 * half;
+  if (full && t->m >= 8 && (t->a_cs == 1 || t->a_rs == 1))
+    return tiles[35 * (t->a_cs != 1) + (wide ? 7 * half : 14) + t->m - 8](t);
+  return tiles[70 + (wide ? 14 * half : 28) + t->m - 1](t);
 }
 
 #define PACK_DECLARE(isa) void pack_t_##isa(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n)
