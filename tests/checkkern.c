@@ -165,7 +165,7 @@ static void check_chains(void) {
     for (int la = 0; la < PACKED; la++)
       for (int lb = 0; lb < PACKED; lb++)
         for (int acc = 0; acc < 2; acc++) check_chain(shapes[s][0], shapes[s][1], shapes[s][2], la, lb, acc);
-  check_chain(515, 530, 260, ROW_MAJOR, ROW_MAJOR, 1);  // strips over several blocks of B
+  check_chain(515, 530, 256, ROW_MAJOR, ROW_MAJOR, 1);  // strips over several blocks of B
 }
 
 // ---- Packing and bf16 -----------------------------------------------------------------------------
