@@ -236,16 +236,21 @@ static void calls(const Job *j, int reps) {
   Mat right = j->right;
   if (j->rung->run) {
     for (int i = 0; i < reps; i++) j->rung->run(j->c, j->a, right, j->accumulate);
-    return;
-  }
-#pragma omp parallel num_threads(j->threads) if (j->threads > 1)
-  for (int i = 0; i < reps; i++) {
-    if (j->pack_inside) {
-#pragma omp single
-      right = job_pack(j);
+  } else if (j->threads == 1) {
+    for (int i = 0; i < reps; i++) {
+      if (j->pack_inside) right = job_pack(j);
+      (j->rung->bf16 ? gemm_bf16 : gemm)(j->c, j->a, right, j->accumulate);
     }
-    job_share(j, right, omp_get_thread_num(), omp_get_num_threads());
+  } else {
+#pragma omp parallel num_threads(j->threads)
+    for (int i = 0; i < reps; i++) {
+      if (j->pack_inside) {
+#pragma omp single
+        right = job_pack(j);
+      }
+      job_share(j, right, omp_get_thread_num(), omp_get_num_threads());
 #pragma omp barrier
+    }
   }
 }
 

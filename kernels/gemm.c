@@ -21,7 +21,7 @@ enum {
   // many columns on it is taken by strips of C, in blocks of so many floats; else it is packed first, at most so many
   // rows and floats at a time.
   MANY_ROWS = 512,
-  STRIP_FROM = 144,
+  STRIP_FROM = 160,
   STRIP_FLOATS = 1 << 17,
   PACK_K = 1024,
   PACK_FLOATS = 1 << 18,
@@ -213,11 +213,14 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
       }
       const Cut wide = cut(mc, kern->mr);
       for (int j0 = 0, n; j0 < c.cols; j0 += n) {
-        n = panel_cols(c.cols - j0, b.cs != 1 || copy_b);
+        const int triple = kern->mr3 && c.cols - j0 == nr + nr / 2 && mc >= kern->mr3 && !tiles_a && !copy_b &&
+                           (ab.cs == 1 || ab.rs == 1);
+        n = triple ? nr + nr / 2 : panel_cols(c.cols - j0, b.cs != 1 || copy_b);
         // Every member, since what is left out is set to 0 by a slow instruction.
         Tile t = {.m = 0, .n = n, .k = kc, .tiles = 0, .tail = kern->tail, .accumulate = accumulate || kb > 0,
                   .a = ab.p, .b = at(b, k0, j0), .next = NULL, .c = c.p + i0 * c.rs + j0, .a_rs = ab.rs, .a_cs = ab.cs,
-                  .ldb = b.rs, .ldc = c.rs, .ld_next = 0, .a_tile = 0, .b_tile = 0, .c_tile = 0};
+                  .ldb = b.rs, .ldc = c.rs, .ld_next = 0, .a_tile = 0, .b_tile = 0, .c_tile = 0,
+                  .b_third = at(b, k0, j0 + nr)};
         next[0].p = NULL;
         if (far_b) {
           const float *const p = j0 + n < c.cols ? at(b, k0, j0 + n) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;
@@ -227,7 +230,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
           pack_panel(b_scratch, nr, t.b, b.rs, b.cs, kc, n);
           t.b = b_scratch, t.ldb = nr;
         }
-        gemm_panel(&t, n > nr / 2 || tiles_a ? wide : cut(mc, 2 * kern->mr),
+        gemm_panel(&t, triple ? cut(mc, kern->mr3) : n > nr / 2 || tiles_a ? wide : cut(mc, 2 * kern->mr),
                    tiles_a ? tile_floats(kern->mr, kc) : 0, far_a || far_b ? next : NULL);
       }
     }

@@ -8,7 +8,6 @@
 #define VEC_BYTES 32
 #define FMA vfmadd231ps
 #define GROUP_ROWS 3
-#define BELOW 6
 
 .macro GET_MASKED at, reg
  vmaskmovps \at, %ymm3, %\reg
@@ -45,5 +44,7 @@ TILES tiles_avx2, DOWN, WIDE, 3, 6, 4
 TILES tiles_avx2, DOWN, NARROW, 3, 12, 4
 TILES tiles_avx2, ANY, WIDE, 1, 6, 1
 TILES tiles_avx2, ANY, NARROW, 1, 12, 1
+TILES tiles_avx2, ALONG, TRIPLE, 2, 4, 4
+TILES tiles_avx2, DOWN, TRIPLE, 2, 4, 4
 #endif
 .section .note.GNU-stack, "", %progbits

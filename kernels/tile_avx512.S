@@ -11,7 +11,6 @@
 #define TILES_OF tiles_avx512
 #endif
 #define GROUP_ROWS 5
-#define BELOW 16
 
 .macro GET_MASKED at, reg
  vmovups \at, %\reg{%k1}{z}
@@ -42,5 +41,7 @@ TILES TILES_OF, DOWN, NARROW, 8, 28, 4
 TILES TILES_OF, ANY, WIDE, 1, 14, 1
 TILES TILES_OF, ANY, HALF, 1, 14, 1
 TILES TILES_OF, ANY, NARROW, 1, 28, 1
+TILES TILES_OF, ALONG, TRIPLE, 5, 9, 4
+TILES TILES_OF, DOWN, TRIPLE, 5, 9, 4
 #endif
 .section .note.GNU-stack, "", %progbits

@@ -15,13 +15,15 @@ int gemm_ukr_6x16_neon(const Tile *t);
 
 // tile_avx2.S, tile_avx512.S, tile_avx512bf16.S: the versions of a tile, in tables in their order.
 typedef int Ukr(const Tile *t);
-extern Ukr *const tiles_avx2[46], *const tiles_avx512[126], *const tiles_avx512bf16[126];
+extern Ukr *const tiles_avx2[52], *const tiles_avx512[136], *const tiles_avx512bf16[136];
 #define AT(member, offset) _Static_assert(offsetof(Tile, member) == offset, "tile.inc has " #member " there")
 AT(n, 4); AT(k, 8); AT(tiles, 12); AT(tail, 16); AT(accumulate, 20); AT(a, 24); AT(b, 32); AT(next, 40); AT(c, 48);
 AT(a_rs, 56); AT(a_cs, 64); AT(ldb, 72); AT(ldc, 80); AT(ld_next, 88); AT(a_tile, 96); AT(b_tile, 104); AT(c_tile, 112);
+AT(b_third, 120);
 #undef AT
 
 INLINE int tile_avx512(Ukr *const *tiles, const Tile *t) {
+  if (t->n > 32) return tiles[126 + 5 * (t->a_cs != 1) + t->m - 5](t);
   const int wide = t->n > 16, half = wide && t->n <= 24, full = t->n == 16 + 16 * wide - 8 * half;
   if (full && t->m >= 8 && (t->a_cs == 1 || t->a_rs == 1))
     return tiles[35 * (t->a_cs != 1) + (wide ? 7 * half : 14) + t->m - 8](t);
