@@ -14,6 +14,7 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static int imin(int a, int b) { return a < b ? a : b; }
 static float *at(Mat x, int i, int j) { return x.p + i * x.rs + j * x.cs; }
@@ -189,11 +190,20 @@ double bench_bandwidth(size_t bytes) {
 
 static const double SLICE = 0.003;  // seconds of calls between two readings of the clock
 
+// In pages of 2 MiB from half of one on, as training has its numbers.
+static float *floats_new(size_t n) {
+  const size_t huge = 2 << 20, page = n * sizeof(float) >= huge / 2 ? huge : 64;
+  const size_t bytes = (n * sizeof(float) + page - 1) / page * page;
+  float *p = aligned_alloc(page, bytes);
+  if (p && page == huge) madvise(p, bytes, MADV_HUGEPAGE);
+  return p;
+}
+
 // Rows of signed random numbers; the same on every machine.
 static Mat operand(int rows, int cols, bool transposed, int ld, uint32_t seed) {
   const int r = transposed ? cols : rows, w = transposed ? rows : cols;
   if (ld < w) ld = w;
-  float *p = aligned_alloc(64, ((size_t)r * ld * sizeof *p + 63) / 64 * 64);
+  float *p = floats_new((size_t)r * ld);
   for (size_t i = 0; p && i < (size_t)r * ld; i++) {
     seed = seed * 1664525u + 1013904223u;
     p[i] = (float)(int32_t)seed * 0x1p-31f;
@@ -295,7 +305,7 @@ static bool job_prepare(Job *j, const GemmOp *op, Mat c0, GemmResult *out) {
   if (2.0 * op->m * op->n * op->k > r->max_flops || (j->threads > 1 && !r->teams)) return true;
   if (r->table) kernels_init(r->table);
   if (r->table && op->pack) {
-    j->pack_here = aligned_alloc(64, (gemm_pack_floats(op->k, op->n) * sizeof(float) + 63) / 64 * 64);
+    j->pack_here = floats_new(gemm_pack_floats(op->k, op->n));
     if (!j->pack_here) return false;
     j->right = job_pack(j);
     j->pack_inside = op->pack_inside;

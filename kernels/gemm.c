@@ -189,7 +189,9 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   // The lines of a tile of A still fit two sets, so they are copied only where they fall into one.
   const int copy_a = a.cs == 1 && a.rs && a.rs % 1024 == 0 && c.cols > kern->nr;
   const int tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && c.cols >= 6 * kern->nr;
-  const int copy_b = b.cs > 1 || (b.cs == 1 && b.rs >= 1024 && a.rs != 1 && a.rows >= 8 * kern->mr);
+  // B is copied where its rows lie in too many pages or, under tr(x), in a few sets of the second-level cache only.
+  const int far_rows = a.rs != 1 ? b.rs >= 1024 : b.rs && b.rs % 2048 == 0;
+  const int copy_b = b.cs > 1 || (b.cs == 1 && far_rows && a.rows >= 8 * kern->mr);
   // Do their next panels and blocks come from beyond the second-level cache?
   const int far_b = (ptrdiff_t)b.rows * b.cols > 1 << 14, far_a = (ptrdiff_t)a.rows * a.cols > 1 << 16;
   Next next[2];
