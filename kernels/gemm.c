@@ -99,8 +99,8 @@ static Cut cut(int rows, int mr) {
   return (Cut){high, tiles - lower, lower};
 }
 
-// `tiles` tiles from t on, which then stands behind them. Between them they fetch all of next[0], then of next[1] as much
-// as there is room for; next NULL: nothing, for small products.
+// `tiles` tiles from t on, which then stands behind them. Between them they fetch all of next[0], then of next[1] as
+// much as there is room for; next NULL: nothing, for small products.
 static void run(Tile *t, int tiles, Next *next) {
   for (int fetched = -1; tiles > 0; tiles -= t->tiles) {  // by a tile; -1: not known yet
     Next *const x = !next || next[0].p ? next : next + 1;
@@ -180,7 +180,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
     return;
   }
   if (b.cs != 0 && a.rs != 1 && c.rows >= MANY_ROWS && a.cols > 0) {
-    const int in_place = b.cs == 1 && b.rs < 2048 && a.rs % 1024 && c.cols >= STRIP_FROM;
+    const int in_place = b.cs == 1 && b.rs < 2048 && b.rs % 1024 && a.rs % 1024 && c.cols >= STRIP_FROM;
     (in_place ? gemm_strips : gemm_packing)(c, a, b, accumulate);
     return;
   }
@@ -222,7 +222,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
         Tile t = {.m = 0, .n = n, .k = kc, .tiles = 0, .tail = kern->tail, .accumulate = accumulate || kb > 0,
                   .a = ab.p, .b = at(b, k0, j0), .next = NULL, .c = c.p + i0 * c.rs + j0, .a_rs = ab.rs, .a_cs = ab.cs,
                   .ldb = b.rs, .ldc = c.rs, .ld_next = 0, .a_tile = 0, .b_tile = 0, .c_tile = 0,
-                  .b_third = at(b, k0, j0 + nr)};
+                  .b_third = triple ? at(b, k0, j0 + nr) : NULL};
         next[0].p = NULL;
         if (far_b) {
           const float *const p = j0 + n < c.cols ? at(b, k0, j0 + n) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;

@@ -1,4 +1,4 @@
-// gemm_avx2.c: AVX2 and FMA: the choice of a tile of tile_avx2.S, the packing of a transposed operand, and bf16 emulated.
+// gemm_avx2.c: AVX2 and FMA: which version of a tile (tile_avx2.S), the packing of a transposed operand, bf16 emulated.
 #if defined __x86_64__
 #include <immintrin.h>
 #include "ukr.h"

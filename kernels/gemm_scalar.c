@@ -1,6 +1,6 @@
 // gemm_scalar.c: the micro-kernel for any CPU, with what vectors its base instruction set has. Same contract as every
-// micro-kernel (kernels.h): C[m x n] = or += A B, one serial chain per element. Without hardware FMA a step of the chain
-// is a rounded product and a rounded sum.
+// micro-kernel (kernels.h): C[m x n] = or += A B, one serial chain per element. Without hardware FMA a step of the
+// chain is a rounded product and a rounded sum.
 #include <float.h>
 #include <math.h>
 #include <string.h>

@@ -69,10 +69,12 @@ typedef struct AdamCoef {
 typedef uint32_t __attribute__((may_alias)) Word;
 enum { BF16_NR = 32 };  // width of a bf16 micro-kernel's panels of B
 
-// Tiles of a product: each C[m x n] = or += A[m x k] B[k x n]. A by any strides, rows of B at ldb and of C at ldc floats;
-// the next tile's A, B and C lie a_tile, b_tile and c_tile on. `b_third`: the columns of B from nr on, where n > nr.
+// `tiles` tiles of a product: each C[m x n] = or += A[m x k] B[k x n]. A by any strides, rows of B at ldb and of C at
+// ldc floats; the next tile's A, B and C lie a_tile, b_tile and c_tile on.
+// `b_third`: the columns of B from nr on, where n > nr.
 // `tail`: steps of k at its end that leave room for stores, where those are scarce (kernels_init() knows the CPU's).
-// `next`: rows, at ld_next, that are wanted soon after, for a tile to fetch as many as it has room for; or NULL.
+// `next`: rows, at ld_next, that are wanted soon after, for a tile to fetch as many as it has room for; or NULL, and
+// then ld_next is 0.
 typedef struct Tile {
   int m, n, k, tiles, tail, accumulate;
   const float *a, *b, *next;
@@ -85,9 +87,9 @@ typedef struct Kernels {
   const char *name;        // "avx512": printed in every log and record, accepted by KERNELS=
   int (*supported)(void);  // does this CPU run it?
 
-  // GEMM micro-kernel. m <= mr and n <= nr; or, for a narrow C, m <= 2 mr and n <= nr/2; or, unless mr3 is 0, mr3/2 < m
-  // <= mr3 and n == 3/2 nr, one stride of A 1. Returns how many of the rows of `next` a tile has fetched. tail: what its
-  // tiles get as theirs.
+  // GEMM micro-kernel. m <= mr and n <= nr; or, for a narrow C, m <= 2 mr and n <= nr/2; or, unless mr3 is 0, for n ==
+  // 3/2 nr, mr3/2 < m <= mr3 and a stride of A that is 1. Returns how many of the rows of `next` a tile has fetched.
+  // tail: what its tiles get as theirs.
   int mr, nr, mr3, tail, bf16_mr, bf16_step;
   int (*gemm_ukr)(const Tile *t);
   // Replace the whole driver (OpenBLAS; the clock of a profile); NULL = gemm.c, gemm_bf16.c.

@@ -1,8 +1,8 @@
-// tile_avx2.S: the micro-kernel of tile.inc with AVX2 and FMA. Same chains as with AVX-512, hence on a CPU that has both
-// the same bits.
+// tile_avx2.S: the micro-kernel of tile.inc with AVX2 and FMA. Same chains as with AVX-512, hence on a CPU that has
+// both the same bits.
 //
-// 6 rows x 2 vectors = 12 accumulators of the 16 registers leave room for two vectors of B, a broadcast of A and a mask.
-// A narrow C (n <= 8) takes 12 rows x 1 vector.
+// 6 rows x 2 vectors = 12 accumulators of the 16 registers leave room for two vectors of B, a broadcast of A and a
+// mask. A narrow C (n <= 8) takes 12 rows x 1 vector, 24 columns 4 rows x 3.
 #ifdef __x86_64__
 #define VEC ymm
 #define VEC_BYTES 32

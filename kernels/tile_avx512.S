@@ -1,8 +1,8 @@
 // tile_avx512.S: the micro-kernel of tile.inc with AVX-512.
 //
-// 14 rows x 2 vectors = 28 accumulators of the 32 registers leave room for two vectors of B and a broadcast of A: a step
-// of k costs 16 loads for 28 multiply-adds. A C 24 wide takes a half vector, which costs half on cores with 256-bit
-// units (Zen 4); a narrow one (n <= 16) 28 rows x 1 vector, with 29 loads.
+// 14 rows x 2 vectors = 28 accumulators of the 32 registers leave room for two vectors of B and a broadcast of A: a
+// step of k costs 16 loads for 28 multiply-adds. A C 24 wide takes a half vector, which costs half on cores with
+// 256-bit units (Zen 4); a narrow one (n <= 16) 28 rows x 1 vector, with 29 loads; 48 columns 9 rows x 3.
 #ifdef __x86_64__
 #define VEC zmm
 #define VEC_BYTES 64
