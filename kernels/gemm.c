@@ -5,8 +5,8 @@
 // Invariant: the loops only choose which tile of C and which piece of k come next; each C(i,j) sees k = 0, 1, 2, ... in
 // order, carried from piece to piece by accumulating, so no choice made here changes a bit of the result.
 // Reference: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication" (2008). Unlike theirs, an
-// operand is read where it lies whenever its strides allow: A by broadcast, so any strides do; B by rows of a panel,
-// unless many rows of A use it.
+// operand is read where it lies whenever its strides allow: A by broadcast, so any strides do; B by rows of a panel or a
+// block, unless many rows of A use what does not lie well.
 #include <assert.h>
 #include <omp.h>
 #include <string.h>
@@ -41,23 +41,32 @@ static Mat unalias(float *dst, Mat x) {
   return to;
 }
 
+// Rows of C in tiles as equal in height as can be, since a low tile cannot hide the latency of its adds: `higher` of
+// `high` rows, then `lower` of one less.
+typedef struct Cut { int high, higher, lower; } Cut;
+
+static Cut cut(int rows, int mr) {
+  const int tiles = rows <= mr ? 1 : (rows + mr - 1) / mr, high = first_of(tiles, rows), lower = tiles * high - rows;
+  return (Cut){high, tiles - lower, lower};
+}
+
 // tr(x), whose columns are contiguous, by tiles of C as gemm_panel() cuts them, more than two of them:
 // [tile][tile_floats()], of which the first are [k][mr]. As x lies, a tile's columns share their lines with its
 // neighbours' and come from as many pages as there are k.
 static ptrdiff_t tile_floats(int mr, int k) { return (ptrdiff_t)mr * k + 16; }
 static void pack_tiles(float *dst, int mr, Mat a) {
-  const int tiles = (a.rows + mr - 1) / mr, low = a.rows / tiles, higher = a.rows % tiles;
+  const Cut rows = cut(a.rows, mr);
   for (int k = 0; k < a.cols; k++, dst += mr) {
     const float *from = a.p + k * a.cs;
     float *to = dst;
     // In whole vectors: what is copied too much, the next step overwrites.
-    for (int t = 0; t < tiles - 1; t++, to += tile_floats(mr, a.cols)) {
+    for (int t = 1; t < rows.higher + rows.lower; t++, to += tile_floats(mr, a.cols)) {
       if (mr > 8) memcpy(to, from, 16 * sizeof *to);
       else if (mr > 4) memcpy(to, from, 8 * sizeof *to);
       else memcpy(to, from, 4 * sizeof *to);
-      from += low + (t < higher);
+      from += rows.high - (t > rows.higher);
     }
-    memcpy(to, from, (size_t)low * sizeof *to);
+    memcpy(to, from, (size_t)(rows.high - (rows.lower > 0)) * sizeof *to);
   }
 }
 
@@ -88,15 +97,6 @@ static void next_done(Next *x, int rows) {
   if (x->row < x->rows) return;
   x->row = 0, x->p += kern->nr, x->floats -= kern->nr;
   if (x->floats <= 0) x->p = NULL;
-}
-
-// Rows of C in tiles as equal in height as can be, since a low tile cannot hide the latency of its adds: `higher` of
-// `high` rows, then `lower` of one less.
-typedef struct Cut { int high, higher, lower; } Cut;
-
-static Cut cut(int rows, int mr) {
-  const int tiles = rows <= mr ? 1 : (rows + mr - 1) / mr, high = first_of(tiles, rows), lower = tiles * high - rows;
-  return (Cut){high, tiles - lower, lower};
 }
 
 // `tiles` tiles from t on, which then stands behind them. Between them they fetch all of next[0], then of next[1] as
@@ -130,7 +130,8 @@ static int whole_panels(int left, int packed) {
   const int nr = kern->nr, rest = left % nr;
   return left / nr - (!packed && left > nr && rest > 0 && rest <= nr / 4);
 }
-static int panel_cols(int left, int packed) {
+static int panel_cols(int left, int packed, int three) {  // three: if tiles of three vectors may end it
+  if (three && left == kern->nr + kern->nr / 2) return left;
   return whole_panels(left, packed) ? kern->nr : left > kern->nr ? kern->nr - kern->nr / 4 : left;
 }
 
@@ -150,7 +151,7 @@ static void gemm_strips(Mat c, Mat a, Mat b, int accumulate) {
                   .c = c.p + i * c.rs + j0, .ldc = c.rs};
         Next next[2] = {{i + m < c.rows ? t.a + m * a.rs : NULL, m, k, a.rs, 0}, {.p = NULL}};
         for (int left = n, tiles; left > 0; left -= tiles * t.n) {
-          tiles = whole_panels(left, 0), t.n = panel_cols(left, 0);
+          tiles = whole_panels(left, 0), t.n = panel_cols(left, 0, 0);
           if (tiles == 0) tiles = 1;
           t.b_tile = t.c_tile = t.n;
           run(&t, tiles, next);
@@ -180,6 +181,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
     return;
   }
   if (b.cs != 0 && a.rs != 1 && c.rows >= MANY_ROWS && a.cols > 0) {
+    // not where rows of B lie in too many pages, or rows of B or A in few sets of a cache
     const int in_place = b.cs == 1 && b.rs < 2048 && b.rs % 1024 && a.rs % 1024 && c.cols >= STRIP_FROM;
     (in_place ? gemm_strips : gemm_packing)(c, a, b, accumulate);
     return;
@@ -213,16 +215,16 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
         pack_tiles(a_scratch, kern->mr, ab);
         ab = tr(mat(a_scratch, kc, kern->mr));
       }
+      const int packed = b.cs != 1 || copy_b;
+      const int three = kern->mr3 && mc >= kern->mr3 && !tiles_a && !copy_b && (ab.cs == 1 || ab.rs == 1);
       const Cut wide = cut(mc, kern->mr);
       for (int j0 = 0, n; j0 < c.cols; j0 += n) {
-        const int triple = kern->mr3 && c.cols - j0 == nr + nr / 2 && mc >= kern->mr3 && !tiles_a && !copy_b &&
-                           (ab.cs == 1 || ab.rs == 1);
-        n = triple ? nr + nr / 2 : panel_cols(c.cols - j0, b.cs != 1 || copy_b);
+        n = panel_cols(c.cols - j0, packed, three);
         // Every member, since what is left out is set to 0 by a slow instruction.
         Tile t = {.m = 0, .n = n, .k = kc, .tiles = 0, .tail = kern->tail, .accumulate = accumulate || kb > 0,
                   .a = ab.p, .b = at(b, k0, j0), .next = NULL, .c = c.p + i0 * c.rs + j0, .a_rs = ab.rs, .a_cs = ab.cs,
                   .ldb = b.rs, .ldc = c.rs, .ld_next = 0, .a_tile = 0, .b_tile = 0, .c_tile = 0,
-                  .b_third = triple ? at(b, k0, j0 + nr) : NULL};
+                  .b_third = n > nr ? at(b, k0, j0 + nr) : NULL};
         next[0].p = NULL;
         if (far_b) {
           const float *const p = j0 + n < c.cols ? at(b, k0, j0 + n) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;
@@ -232,7 +234,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
           pack_panel(b_scratch, nr, t.b, b.rs, b.cs, kc, n);
           t.b = b_scratch, t.ldb = nr;
         }
-        gemm_panel(&t, triple ? cut(mc, kern->mr3) : n > nr / 2 || tiles_a ? wide : cut(mc, 2 * kern->mr),
+        gemm_panel(&t, n > nr ? cut(mc, kern->mr3) : n > nr / 2 || tiles_a ? wide : cut(mc, 2 * kern->mr),
                    tiles_a ? tile_floats(kern->mr, kc) : 0, far_a || far_b ? next : NULL);
       }
     }

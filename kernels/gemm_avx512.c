@@ -1,4 +1,4 @@
-// gemm_avx512.c: AVX-512: the choice of a tile of tile_avx512.S, and the packing of a transposed operand.
+// gemm_avx512.c: AVX-512: which version of a tile (tile_avx512.S), and the packing of a transposed operand (kernels.h).
 #if defined __x86_64__
 #include <immintrin.h>
 #include "ukr.h"

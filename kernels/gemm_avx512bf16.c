@@ -1,4 +1,5 @@
-// gemm_avx512bf16.c: bf16 on AVX512-BF16: the choice of a tile of tile_avx512bf16.S, and the rounding to bf16.
+// gemm_avx512bf16.c: bf16 on AVX512-BF16: which version of a tile (tile_avx512bf16.S), and the rounding to bf16.
+// In: floats. Out: words of two bf16 of consecutive k, rounded to nearest, ties to even, denormals to 0.
 #if defined __x86_64__
 #include <immintrin.h>
 #include "ukr.h"

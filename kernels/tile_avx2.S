@@ -15,12 +15,7 @@
 .macro PUT_MASKED at, reg
  vmaskmovps %\reg, %ymm3, \at
 .endm
-// The lanes of the last vector that exist.
-.macro MASK kind
- mov N(t), %ecx
- .ifnc \kind, NARROW
-  sub $8, %ecx
- .endif
+.macro MASK
  neg %rcx
  lea 32+lanes(%rip), %rax
  vmovups (%rax,%rcx,4), %ymm3

@@ -18,12 +18,7 @@
 .macro PUT_MASKED at, reg
  vmovups %\reg, \at{%k1}
 .endm
-// The lanes of the last vector that exist.
-.macro MASK kind
- mov N(t), %ecx
- .ifnc \kind, NARROW
-  sub $16, %ecx
- .endif
+.macro MASK
  mov $-1, %eax
  bzhi %ecx, %eax, %eax
  kmovw %eax, %k1

@@ -13,6 +13,7 @@ int gemm_ukr_6x16_neon(const Tile *t);
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 
+#ifdef __x86_64__
 // tile_avx2.S, tile_avx512.S, tile_avx512bf16.S: the versions of a tile, in tables in their order.
 typedef int Ukr(const Tile *t);
 extern Ukr *const tiles_avx2[52], *const tiles_avx512[136], *const tiles_avx512bf16[136];
@@ -29,6 +30,7 @@ INLINE int tile_avx512(Ukr *const *tiles, const Tile *t) {
     return tiles[35 * (t->a_cs != 1) + (wide ? 7 * half : 14) + t->m - 8](t);
   return tiles[70 + (wide ? 14 * half : 28) + t->m - 1](t);
 }
+#endif
 
 #define PACK_DECLARE(isa) void pack_t_##isa(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n)
 #define BF16_DECLARE(isa) void bf16_ukr_##isa(const Tile *t)
