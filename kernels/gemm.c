@@ -18,8 +18,8 @@ enum {
   KC_READY = 512,  // the same where nothing is copied: a panel of packed B comes from L2 as fast as it is used
   MC = 256,        // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
   // Rows of C, two blocks, from which on what B needs pays (not under tr(x), which waits for its own columns): from so
-  // many columns on it is taken by strips of C, in blocks of so many floats; else it is packed first, at most so many
-  // rows and floats at a time.
+  // many columns on, with a large second-level cache, it is taken by strips of C, in blocks of so many floats; else it
+  // is packed first, at most so many rows and floats at a time.
   MANY_ROWS = 512,
   STRIP_FROM = 160,
   STRIP_FLOATS = 1 << 17,
@@ -183,16 +183,18 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   if (b.cs != 0 && a.rs != 1 && c.rows >= MANY_ROWS && a.cols > 0) {
     // not where rows of B lie in too many pages, or rows of B or A in few sets of a cache
     const int in_place = b.cs == 1 && b.rs < 2048 && b.rs % 1024 && a.rs % 1024 && c.cols >= STRIP_FROM;
-    (in_place ? gemm_strips : gemm_packing)(c, a, b, accumulate);
+    (in_place && kern->large_l2 ? gemm_strips : gemm_packing)(c, a, b, accumulate);
     return;
   }
   static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
   static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
-  // The lines of a tile of A still fit two sets, so they are copied only where they fall into one.
-  const int copy_a = a.cs == 1 && a.rs && a.rs % 1024 == 0 && c.cols > kern->nr;
+  // The lines of a tile of A still fit two sets, so with room they are copied only where they fall into one.
+  const int copy_a = a.cs == 1 && a.rs && a.rs % (kern->large_l2 ? 1024 : 512) == 0 && c.cols > kern->nr;
   const int tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && c.cols >= 6 * kern->nr;
-  // B is copied where its rows lie in too many pages or, under tr(x), in a few sets of the second-level cache only.
-  const int far_rows = a.rs != 1 ? b.rs >= 1024 : b.rs && b.rs % 2048 == 0;
+  // B is copied where its rows lie in too many pages or sets or, under tr(x) and with room, in a few sets only.
+  const int far_rows = !kern->large_l2 ? b.rs >= (a.rs != 1 && a.rows < MC ? 1024 : 512)
+                       : a.rs != 1     ? b.rs >= 1024
+                                       : b.rs && b.rs % 2048 == 0;
   const int copy_b = b.cs > 1 || (b.cs == 1 && far_rows && a.rows >= 8 * kern->mr);
   // Do their next panels and blocks come from beyond the second-level cache?
   const int far_b = (ptrdiff_t)b.rows * b.cols > 1 << 14, far_a = (ptrdiff_t)a.rows * a.cols > 1 << 16;

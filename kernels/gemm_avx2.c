@@ -8,11 +8,11 @@ static const int lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 
 INLINE __m256i first(int n) { return _mm256_loadu_si256((const __m256i *)(lanes + 8 - n)); }
 
 int gemm_ukr_6x16_avx2(const Tile *t) {
-  if (t->n > 16) return tiles_avx2[46 + 3 * (t->a_cs != 1) + t->m - 2](t);
-  const int wide = t->n > 8, full = t->n == 8 + 8 * wide;
+  if (t->n > 16) return tiles_avx2[54 + 3 * (t->a_cs != 1) + t->m - 2](t);
+  const int wide = t->n > 8, half = t->n == 12, full = half || t->n == 8 + 8 * wide;
   if (full && t->m >= 3 && (t->a_cs == 1 || t->a_rs == 1))
-    return tiles_avx2[14 * (t->a_cs != 1) + (wide ? 0 : 4) + t->m - 3](t);
-  return tiles_avx2[28 + (wide ? 0 : 6) + t->m - 1](t);
+    return tiles_avx2[18 * (t->a_cs != 1) + (wide ? 4 * half : 8) + t->m - 3](t);
+  return tiles_avx2[36 + (wide ? 0 : 6) + t->m - 1](t);
 }
 
 // 4 words of each of 8 rows -> 4 lines of 8 words; see gemm_avx512.c.

@@ -89,8 +89,8 @@ typedef struct Kernels {
 
   // GEMM micro-kernel. m <= mr and n <= nr; or, for a narrow C, m <= 2 mr and n <= nr/2; or, unless mr3 is 0, for n ==
   // 3/2 nr, mr3/2 < m <= mr3 and a stride of A that is 1. Returns how many of the rows of `next` a tile has fetched.
-  // tail: what its tiles get as theirs.
-  int mr, nr, mr3, tail, bf16_mr, bf16_step;
+  // tail: what its tiles get as theirs; large_l2: has the second-level cache room for more (gemm.c)?
+  int mr, nr, mr3, tail, large_l2, bf16_mr, bf16_step;
   int (*gemm_ukr)(const Tile *t);
   // Replace the whole driver (OpenBLAS; the clock of a profile); NULL = gemm.c, gemm_bf16.c.
   void (*gemm)(Mat c, Mat a, Mat b, int accumulate);
@@ -139,9 +139,9 @@ typedef struct Kernels {
   void (*softmax_back)(float *ds, const float *p, ptrdiff_t ld, int rows, int n, const float *delta, ptrdiff_t ld_delta,
                        float scale);
 
-  // Cross-entropy of one row of logits against `target`, in nats. When dscale != 0 the row becomes
-  // dscale * (softmax - onehot(target)); otherwise it is left as scratch.
-  double (*xent)(float *logits, int n, int target, float dscale);
+  // Cross-entropy of `rows` rows of n logits at ld against their targets, in nats, summed in order. When dscale != 0 a
+  // row becomes dscale * (softmax - onehot(target)); otherwise it is left as scratch.
+  double (*xent)(float *logits, ptrdiff_t ld, const uint8_t *targets, int rows, int n, float dscale);
 
   void (*add)(float *y, const float *x, size_t n);                                     // y += x
   void (*mul)(float *y, const float *x, size_t n);                                     // y *= x

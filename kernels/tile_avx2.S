@@ -2,9 +2,11 @@
 // both the same bits.
 //
 // 6 rows x 2 vectors = 12 accumulators of the 16 registers leave room for two vectors of B, a broadcast of A and a
-// mask. A narrow C (n <= 8) takes 12 rows x 1 vector, 24 columns 4 rows x 3.
+// mask. A narrow C (n <= 8) takes 12 rows x 1 vector, 24 columns 4 rows x 3; 12 columns half a vector, since AMD's masked
+// stores take tens of cycles.
 #ifdef __x86_64__
 #define VEC ymm
+#define HALF_VEC xmm
 #define VEC_BYTES 32
 #define FMA vfmadd231ps
 #define GROUP_ROWS 3
@@ -34,8 +36,10 @@ lanes:
 
 TABLE tiles_avx2
 TILES tiles_avx2, ALONG, WIDE, 3, 6, 4
+TILES tiles_avx2, ALONG, HALF, 3, 6, 4
 TILES tiles_avx2, ALONG, NARROW, 3, 12, 4
 TILES tiles_avx2, DOWN, WIDE, 3, 6, 4
+TILES tiles_avx2, DOWN, HALF, 3, 6, 4
 TILES tiles_avx2, DOWN, NARROW, 3, 12, 4
 TILES tiles_avx2, ANY, WIDE, 1, 6, 1
 TILES tiles_avx2, ANY, NARROW, 1, 12, 1

@@ -5,6 +5,7 @@
 // 256-bit units (Zen 4); a narrow one (n <= 16) 28 rows x 1 vector, with 29 loads; 48 columns 9 rows x 3.
 #ifdef __x86_64__
 #define VEC zmm
+#define HALF_VEC ymm
 #define VEC_BYTES 64
 #ifndef FMA  // tile_avx512bf16.S has another
 #define FMA vfmadd231ps

@@ -16,7 +16,7 @@ int gemm_ukr_6x16_neon(const Tile *t);
 #ifdef __x86_64__
 // tile_avx2.S, tile_avx512.S, tile_avx512bf16.S: the versions of a tile, in tables in their order.
 typedef int Ukr(const Tile *t);
-extern Ukr *const tiles_avx2[52], *const tiles_avx512[136], *const tiles_avx512bf16[136];
+extern Ukr *const tiles_avx2[60], *const tiles_avx512[136], *const tiles_avx512bf16[136];
 #define AT(member, offset) _Static_assert(offsetof(Tile, member) == offset, "tile.inc has " #member " there")
 AT(n, 4); AT(k, 8); AT(tiles, 12); AT(tail, 16); AT(accumulate, 20); AT(a, 24); AT(b, 32); AT(next, 40); AT(c, 48);
 AT(a_rs, 56); AT(a_cs, 64); AT(ldb, 72); AT(ldc, 80); AT(ld_next, 88); AT(a_tile, 96); AT(b_tile, 104); AT(c_tile, 112);

@@ -20,7 +20,7 @@
   void softmax_again_##isa(float *s, ptrdiff_t ld, int rows, int n, float scale, const float *stats);                  \
   void softmax_back_##isa(float *ds, const float *p, ptrdiff_t ld, int rows, int n, const float *delta,                \
                           ptrdiff_t ld_delta, float scale);                                                            \
-  double xent_##isa(float *logits, int n, int target, float dscale);                                                   \
+  double xent_##isa(float *logits, ptrdiff_t ld, const uint8_t *targets, int rows, int n, float dscale);               \
   void add_##isa(float *y, const float *x, size_t n);                                                                  \
   void mul_##isa(float *y, const float *x, size_t n);                                                                  \
   float dot_##isa(const float *x, const float *y, int n);                                                              \

@@ -6,7 +6,10 @@ set -eu
 B=${B:-build} OUT=${OUT:-out/bench}
 export B
 mkdir -p "$OUT"
-peers=avx512,avx512bf16,openblas,blis,onednn,libxsmm
+best=avx2
+if grep -qw avx512f /proc/cpuinfo; then best=avx512; fi
+peers=$best,openblas,blis,onednn,libxsmm
+if grep -qw avx512_bf16 /proc/cpuinfo; then peers=$peers,avx512bf16; fi
 if grep -qw amx_bf16 /proc/cpuinfo; then peers=$peers,avx512amx; fi
 run() {  # run FILE COMMAND...: stdout to FILE, stderr beside it; whole or not at all
   file=$OUT/$1; shift
@@ -34,7 +37,7 @@ stage() {
 [ $# -gt 0 ] || set -- ladder step profile torch1 peers1 torch2 peers2
 for s in "$@"; do stage "$s"; done
 for t in 1 2 avx2; do
-  case $t in avx2) OURS=avx2 ;; *) OURS=avx512 ;; esac
+  case $t in avx2) OURS=avx2 ;; *) OURS=$best ;; esac
   export OURS
   [ ! -e "$OUT/peers-$t.csv" ] || scripts/bench-gemm-ratio.sh "$OUT/peers-$t.csv" >"$OUT/peers-$t.txt"
 done

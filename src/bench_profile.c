@@ -135,11 +135,12 @@ static void timed_softmax_back(float *ds, const float *p, ptrdiff_t ld, int rows
                                ptrdiff_t ld_delta, float scale) {
   TIMED(SOFTMAX_BACK, 0, 12 * causal(rows, n), plain->softmax_back(ds, p, ld, rows, n, delta, ld_delta, scale));
 }
-static double timed_xent(float *logits, int n, int target, float dscale) {
+static double timed_xent(float *logits, ptrdiff_t ld, const uint8_t *targets, int rows, int n, float dscale) {
   double loss;
+  const float *const end = logits + (rows - 1) * ld + n;
   if (!logits_lo || logits < logits_lo) logits_lo = logits;
-  if (!logits_hi || logits + n > logits_hi) logits_hi = logits + n;
-  TIMED(XENT, 0, (dscale != 0 ? 8.0 : 4.0) * n, loss = plain->xent(logits, n, target, dscale));
+  if (!logits_hi || end > logits_hi) logits_hi = end;
+  TIMED(XENT, 0, (dscale != 0 ? 8.0 : 4.0) * rows * n, loss = plain->xent(logits, ld, targets, rows, n, dscale));
   backward = dscale != 0;
   return loss;
 }

@@ -300,9 +300,7 @@ static void sequence_logits(const Model *m, int s) {
 // Sum of the losses of one sequence in nats; with dscale != 0 the logits become their gradient.
 static double sequence_loss(const Model *m, const uint8_t *targets, int s, float dscale) {
   const Mat logits = rows_at(m->work->logits, s, m->work->dims.T, VOCAB);
-  double sum = 0;
-  for (int t = 0; t < logits.rows; t++) sum += kern->xent(logits.p + t * logits.rs, VOCAB, targets[t], dscale);
-  return sum;
+  return kern->xent(logits.p, logits.rs, targets, logits.rows, VOCAB, dscale);
 }
 
 // From the gradient of the logits to that of the last block's output.

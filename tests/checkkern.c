@@ -165,7 +165,14 @@ static void check_chains(void) {
     for (int la = 0; la < PACKED; la++)
       for (int lb = 0; lb < PACKED; lb++)
         for (int acc = 0; acc < 2; acc++) check_chain(shapes[s][0], shapes[s][1], shapes[s][2], la, lb, acc);
-  check_chain(515, 530, 256, ROW_MAJOR, ROW_MAJOR, 1);  // strips over several blocks of B
+  const Kernels *const chosen = kern;
+  Kernels other = *kern;
+  for (kern = &other, other.large_l2 = 0; other.large_l2 < 2; other.large_l2++) {  // also what this CPU would not take
+    check_chain(515, 530, 256, ROW_MAJOR, ROW_MAJOR, 1);  // over several blocks of B
+    check_chain(260, 530, 512, ROW_MAJOR, ROW_MAJOR, 1);
+    check_chain(260, 530, 300, TRANSPOSED, ROW_MAJOR, 1);
+  }
+  kern = chosen;
 }
 
 // ---- Packing and bf16 -----------------------------------------------------------------------------
