@@ -101,7 +101,7 @@ int kernels_init(const char *force) {
   }
   if (found < 0) return -1;
   chosen = *kernels_all[found];
-  chosen.large_l2 = 1;
+  chosen.large_caches = 1;
   for (int i = found; i >= 0; i--) {
     if (!kernels_all[i]->supported()) continue;
 #ifdef __x86_64__
@@ -111,8 +111,8 @@ int kernels_init(const char *force) {
   }
 #ifdef __x86_64__
   // Zen 4 finds room for one store of 512 bits in seven multiply-adds, and stops for a burst; others keep a tile's stores
-  // for the time of the next tile's multiply-adds. Zen 3 has 512 KiB of second-level cache.
-  if (__builtin_cpu_is("amd")) chosen.tail = TAIL, chosen.large_l2 = 0;
+  // for the time of the next tile's multiply-adds. Zen 3 has caches of 32 and 512 KiB.
+  if (__builtin_cpu_is("amd")) chosen.tail = TAIL, chosen.large_caches = 0;
 #endif
   kern = &chosen;
   return 0;

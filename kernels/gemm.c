@@ -18,8 +18,8 @@ enum {
   KC_READY = 512,  // the same where nothing is copied: a panel of packed B comes from L2 as fast as it is used
   MC = 256,        // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
   // Rows of C, two blocks, from which on what B needs pays (not under tr(x), which waits for its own columns): from so
-  // many columns on, with a large second-level cache, it is taken by strips of C, in blocks of so many floats; else it
-  // is packed first, at most so many rows and floats at a time.
+  // many columns on, with large caches, it is taken by strips of C, in blocks of so many floats; else it is packed
+  // first, at most so many rows and floats at a time.
   MANY_ROWS = 512,
   STRIP_FROM = 160,
   STRIP_FLOATS = 1 << 17,
@@ -183,16 +183,16 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   if (b.cs != 0 && a.rs != 1 && c.rows >= MANY_ROWS && a.cols > 0) {
     // not where rows of B lie in too many pages, or rows of B or A in few sets of a cache
     const int in_place = b.cs == 1 && b.rs < 2048 && b.rs % 1024 && a.rs % 1024 && c.cols >= STRIP_FROM;
-    (in_place && kern->large_l2 ? gemm_strips : gemm_packing)(c, a, b, accumulate);
+    (in_place && kern->large_caches ? gemm_strips : gemm_packing)(c, a, b, accumulate);
     return;
   }
   static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
   static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
   // The lines of a tile of A still fit two sets, so with room they are copied only where they fall into one.
-  const int copy_a = a.cs == 1 && a.rs && a.rs % (kern->large_l2 ? 1024 : 512) == 0 && c.cols > kern->nr;
+  const int copy_a = a.cs == 1 && a.rs && a.rs % (kern->large_caches ? 1024 : 512) == 0 && c.cols > kern->nr;
   const int tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && c.cols >= 6 * kern->nr;
   // B is copied where its rows lie in too many pages or sets or, under tr(x) and with room, in a few sets only.
-  const int far_rows = !kern->large_l2 ? b.rs >= (a.rs != 1 && a.rows < MC ? 1024 : 512)
+  const int far_rows = !kern->large_caches ? b.rs >= (a.rs != 1 && a.rows < MC ? 1024 : 512)
                        : a.rs != 1     ? b.rs >= 1024
                                        : b.rs && b.rs % 2048 == 0;
   const int copy_b = b.cs > 1 || (b.cs == 1 && far_rows && a.rows >= 8 * kern->mr);
@@ -201,7 +201,10 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   Next next[2];
   const int nr = kern->nr, m_blocks = (a.rows + MC - 1) / MC;
   const int ready = b.cs == 0 && !aliases(a.rs) && !tiles_a;
-  const int k_blocks = a.cols <= KC ? 1 : ready ? (a.cols + KC_READY - 1) / KC_READY : (a.cols + KC - 1) / KC;
+  // Under tr(x), every row of which has a line for a tile and its neighbours, a small first-level cache holds half.
+  const int half = a.rs == 1 && !tiles_a && !kern->large_caches && a.cols > 2 * KC;
+  const int depth = ready ? KC_READY : half ? KC / 2 : KC;
+  const int k_blocks = a.cols <= depth ? 1 : (a.cols + depth - 1) / depth;
   for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
     mc = first_of(m_blocks - mb, a.rows - i0);
     for (int kb = 0, k0 = 0, kc; kb < k_blocks; kb++, k0 += kc) {

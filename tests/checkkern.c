@@ -167,10 +167,11 @@ static void check_chains(void) {
         for (int acc = 0; acc < 2; acc++) check_chain(shapes[s][0], shapes[s][1], shapes[s][2], la, lb, acc);
   const Kernels *const chosen = kern;
   Kernels other = *kern;
-  for (kern = &other, other.large_l2 = 0; other.large_l2 < 2; other.large_l2++) {  // also what this CPU would not take
+  for (kern = &other, other.large_caches = 0; other.large_caches < 2; other.large_caches++) {  // also as on other CPUs
     check_chain(515, 530, 256, ROW_MAJOR, ROW_MAJOR, 1);  // over several blocks of B
     check_chain(260, 530, 512, ROW_MAJOR, ROW_MAJOR, 1);
     check_chain(260, 530, 300, TRANSPOSED, ROW_MAJOR, 1);
+    check_chain(24, 40, 600, TRANSPOSED, ROW_MAJOR, 1);
   }
   kern = chosen;
 }
