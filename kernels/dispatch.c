@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #ifdef __x86_64__
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
 #include "ukr.h"
 #include "vec.h"
@@ -17,6 +17,7 @@
 #define HAVE_OPENBLAS 1
 #endif
 
+enum { LARGE_CACHE = 2 << 20 };  // of the second level: a Xeon's; Zen 3 has 512 KiB
 static int always(void) { return 1; }
 #define BF16_TILE .bf16_mr = 14, .bf16_step = 1
 static const Kernels kernels_scalar = {
@@ -101,7 +102,7 @@ int kernels_init(const char *force) {
   }
   if (found < 0) return -1;
   chosen = *kernels_all[found];
-  chosen.large_caches = 1;
+  chosen.large_caches = sysconf(_SC_LEVEL2_CACHE_SIZE) >= LARGE_CACHE;
   for (int i = found; i >= 0; i--) {
     if (!kernels_all[i]->supported()) continue;
 #ifdef __x86_64__
@@ -111,8 +112,8 @@ int kernels_init(const char *force) {
   }
 #ifdef __x86_64__
   // Zen 4 finds room for one store of 512 bits in seven multiply-adds, and stops for a burst; others keep a tile's stores
-  // for the time of the next tile's multiply-adds. Zen 3 has caches of 32 and 512 KiB.
-  if (__builtin_cpu_is("amd")) chosen.tail = TAIL, chosen.large_caches = 0;
+  // for the time of the next tile's multiply-adds.
+  if (__builtin_cpu_is("amd")) chosen.tail = TAIL;
 #endif
   kern = &chosen;
   return 0;

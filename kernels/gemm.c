@@ -83,6 +83,13 @@ static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff
   }
 }
 
+// Is B, rows where they lie, better copied? In too many pages or too few sets of a cache it is; large caches, under
+// tr(x), have only the latter to fear.
+static int far_rows(Mat a, Mat b) {
+  if (!kern->large_caches) return b.rs >= (a.rs != 1 && a.rows < MC ? 1024 : 512);
+  return a.rs != 1 ? b.rs >= 1024 : b.rs && b.rs % 2048 == 0;
+}
+
 // Element (k, j) of B; j begins a panel if B is packed.
 static const float *at(Mat b, int k, int j) {
   return b.p + k * b.rs + (b.cs ? j * b.cs : (ptrdiff_t)j * b.rows);
@@ -191,11 +198,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   // The lines of a tile of A still fit two sets, so with room they are copied only where they fall into one.
   const int copy_a = a.cs == 1 && a.rs && a.rs % (kern->large_caches ? 1024 : 512) == 0 && c.cols > kern->nr;
   const int tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && c.cols >= 6 * kern->nr;
-  // B is copied where its rows lie in too many pages or sets or, under tr(x) and with room, in a few sets only.
-  const int far_rows = !kern->large_caches ? b.rs >= (a.rs != 1 && a.rows < MC ? 1024 : 512)
-                       : a.rs != 1     ? b.rs >= 1024
-                                       : b.rs && b.rs % 2048 == 0;
-  const int copy_b = b.cs > 1 || (b.cs == 1 && far_rows && a.rows >= 8 * kern->mr);
+  const int copy_b = b.cs > 1 || (b.cs == 1 && far_rows(a, b) && a.rows >= 8 * kern->mr);
   // Do their next panels and blocks come from beyond the second-level cache?
   const int far_b = (ptrdiff_t)b.rows * b.cols > 1 << 14, far_a = (ptrdiff_t)a.rows * a.cols > 1 << 16;
   Next next[2];

@@ -89,7 +89,7 @@ typedef struct Kernels {
 
   // GEMM micro-kernel. m <= mr and n <= nr; or, for a narrow C, m <= 2 mr and n <= nr/2; or, unless mr3 is 0, for n ==
   // 3/2 nr, mr3/2 < m <= mr3 and a stride of A that is 1. Returns how many of the rows of `next` a tile has fetched.
-  // tail: what its tiles get as theirs; large_caches: as a Xeon's, 48 KiB and 2 MiB (gemm.c).
+  // tail: what its tiles get as theirs; large_caches: are this CPU's (gemm.c)?
   int mr, nr, mr3, tail, large_caches, bf16_mr, bf16_step;
   int (*gemm_ukr)(const Tile *t);
   // Replace the whole driver (OpenBLAS; the clock of a profile); NULL = gemm.c, gemm_bf16.c.

@@ -2,8 +2,8 @@
 // both the same bits.
 //
 // 6 rows x 2 vectors = 12 accumulators of the 16 registers leave room for two vectors of B, a broadcast of A and a
-// mask. A narrow C (n <= 8) takes 12 rows x 1 vector, 24 columns 4 rows x 3; 12 columns half a vector, since AMD's masked
-// stores take tens of cycles.
+// mask. A narrow C (n <= 8) takes 12 rows x 1 vector, 24 columns 4 rows x 3; 12 columns a vector and a half, since
+// AMD's masked stores take tens of cycles.
 #ifdef __x86_64__
 #define VEC ymm
 #define HALF_VEC xmm
