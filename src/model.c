@@ -194,8 +194,7 @@ static void rotary_tables(const Model *m, Work *w) {
       w->cosine[(size_t)t * C + c] = (float)cos(angle);
       w->sine[(size_t)t * C + c] = (float)sin(angle);
     }
-  w->dims.cosine = w->cosine;
-  w->dims.sine = w->sine;
+  w->dims.cosine = w->cosine, w->dims.sine = w->sine;
 }
 
 int model_new(Model *m, const Config *cfg, bool training, Err *e) {
@@ -206,8 +205,7 @@ int model_new(Model *m, const Config *cfg, bool training, Err *e) {
   if (!m->tensors || !w) goto no_memory;
   tensors_list(m);
   w->training = training;
-  w->group = m->threads;
-  if (training && w->group > B) w->group = B;
+  w->group = training && m->threads > B ? B : m->threads;
   w->dims = (Dims){.T = cfg->seq_len,
                    .C = cfg->d_model,
                    .H = cfg->n_heads,
@@ -457,9 +455,8 @@ double model_step(Model *m, const uint8_t *tokens, int B) {
 #pragma omp for schedule(static, 1)
       for (int s = 0; s < n; s++) block_backward(m, l, s, alone ? &w->dblocks[l] : NULL, dx2, dx1, dx0);
       team_weight_grads(w, l, n, !alone, dx2, dx1);
-      float *above = dx2;
-      dx2 = dx0;
-      dx0 = above;
+      float *const above = dx2;
+      dx2 = dx0, dx0 = above;
     }
     team_embed_grads(m, rows, n, dx2);
 #pragma omp single

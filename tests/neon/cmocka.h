@@ -1,4 +1,4 @@
-// cmocka.h for tests/neon.sh: as much of cmocka's interface as tests/test_vec.c uses, since Debian has no cross-built
+// cmocka.h for tests/neon.sh: as much of cmocka's interface as tests/rows.h uses, since Debian has no cross-built
 // one at hand. The first failure of a test is reported and ends the program.
 #ifndef ISOFLOP_NEON_CMOCKA_H
 #define ISOFLOP_NEON_CMOCKA_H
