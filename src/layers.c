@@ -13,6 +13,9 @@ enum { ATT_SPAN = 64 };
 // Floats of a sequence's residual from which on what the backward finds of a layer, 18 times as much, fills the
 // second-level cache (1 MiB).
 enum { FETCH_FROM = 10 << 10 };
+// Floats a token and channel up to which attention's probabilities are kept: as many as of everything else.
+enum { KEEP_PROBS = 18 };
+
 void layers_product(const Dims *d, Mat y, Mat x, Mat w, int accumulate) {
   (d->bf16 ? gemm_bf16 : gemm)(y, x, w, accumulate);
 }
@@ -41,13 +44,31 @@ static void fetch(const Dims *d, Mat x) {
 // ---- Attention (Vaswani et al. 2017), causal ----------------------------------------------------------
 //
 // For a query row i and keys j <= i:  s_j = scale q_i.k_j,  p = softmax(s),  o_i = sum_j p_j v_j.
-// Rows are taken ATT_ROWS at a time against the keys up to the block's end: the masked half is never computed. The T x
-// T probabilities are never stored: the backward makes them again from two floats a row (Dao et al. 2022).
+// Rows are taken ATT_ROWS at a time against the keys up to the block's end: the masked half is never computed. Where
+// sequences are short the backward finds the probabilities, whose bytes take less time than their products; where they
+// are long, it makes them again from two floats a row (Dao et al. 2022).
 
 size_t layers_scratch(const Dims *d) {
   const int hd = d->C / d->H;
   return 2 * layers_pack_floats(d, hd, d->T) + shared_floats(d, d->T, hd) + 2 * (size_t)ATT_SPAN * row_ld(d->T) +
          (size_t)d->H * d->T;
+}
+
+// A span, ATT_SPAN queries from s0 on, meets the keys up to its end: [rows][s1] at row_ld(s1). Its floats lie behind those
+// of the spans before.
+static int span_end(int T, int s0) { return T - s0 < ATT_SPAN ? T : s0 + ATT_SPAN; }
+static size_t span_at(int T, int s0) {
+  size_t at = 0;
+  for (int s = 0; s < s0; s += ATT_SPAN) at += (size_t)(span_end(T, s) - s) * row_ld(span_end(T, s));
+  return at;
+}
+size_t layers_probs(const Dims *d) {
+  const size_t floats = d->H * span_at(d->T, d->T);
+  return floats <= (size_t)KEEP_PROBS * d->T * d->C ? floats : 0;
+}
+static Mat span_probs(const Dims *d, const Acts *a, int h, int s0) {
+  const int s1 = span_end(d->T, s0);
+  return mat_ld(a->probs + h * span_at(d->T, d->T) + span_at(d->T, s0), s1 - s0, s1, row_ld(s1));
 }
 
 // Head h of the `at`-th of `parts` matrices [T][C] that lie side by side.
@@ -56,14 +77,7 @@ static Mat head_of(float *p, const Dims *d, int parts, int at, int h) {
   return mat_ld(p + at * d->C + h * hd, d->T, hd, row_ld(parts * d->C));
 }
 
-// Rows i0.. of the scores against keys 0..i0+rows, unscaled.
-static Mat scores(const Dims *d, float *buf, Mat q, Mat kt, int i0, int rows) {
-  Mat s = mat_ld(buf, rows, i0 + rows, row_ld(d->T));
-  layers_product(d, s, mat_rows(q, i0, rows), mat_cols(kt, 0, i0 + rows), 0);
-  return s;
-}
-
-static void attention_forward(const Dims *d, const Acts *a, float *scratch) {
+static void attention_forward(const Dims *d, const Acts *a, int keep, float *scratch) {
   const int T = d->T, hd = d->C / d->H;
   const float scale = 1 / sqrtf((float)hd);
   float *kt_buf = scratch, *v_buf = kt_buf + layers_pack_floats(d, hd, T), *s_buf = v_buf + shared_floats(d, T, hd);
@@ -73,7 +87,10 @@ static void attention_forward(const Dims *d, const Acts *a, float *scratch) {
     float *stats = a->stats + (size_t)h * T * 2;
     for (int i0 = 0; i0 < T; i0 += ATT_ROWS) {
       const int rows = T - i0 < ATT_ROWS ? T - i0 : ATT_ROWS, n = i0 + rows;
-      Mat p = scores(d, s_buf, q, kt, i0, rows);
+      const int s0 = i0 / ATT_SPAN * ATT_SPAN;
+      const Mat p = keep && a->probs ? mat_cols(mat_rows(span_probs(d, a, h, s0), i0 - s0, rows), 0, n)
+                                     : mat_ld(s_buf, rows, n, row_ld(T));
+      layers_product(d, p, mat_rows(q, i0, rows), mat_cols(kt, 0, n), 0);
       kern->softmax(p.p, p.rs, rows, i0 + 1, scale, stats + 2 * i0);
       layers_product(d, mat_rows(o, i0, rows), p, mat_rows(v, 0, n), 0);
     }
@@ -93,19 +110,24 @@ static void attention_backward(const Dims *d, const Acts *a, const Grads *g, con
     const Mat q = head_of(a->qk, d, 2, 0, h), k = head_of(a->qk, d, 2, 1, h), v = head_of(a->qkv, d, 3, 2, h);
     const Mat dout = head_of(g->datt, d, 1, 0, h), dq = head_of(g->dqkv, d, 3, 0, h);
     const Mat dk = head_of(g->dqkv, d, 3, 1, h), dv = head_of(g->dqkv, d, 3, 2, h);
-    const Mat kt = layers_pack(d, kt_buf, tr(k)), vt = layers_pack(d, vt_buf, tr(v)), ks = shared(d, k_buf, k);
+    const Mat kt = a->probs ? tr(k) : layers_pack(d, kt_buf, tr(k));  // for those that are made again
+    const Mat vt = layers_pack(d, vt_buf, tr(v)), ks = shared(d, k_buf, k);
     const float *stats = a->stats + (size_t)h * T * 2;
     // Sums over queries are taken ATT_SPAN at a time, from the last span up: the first one met by a key row stores, later
     // ones add.
     for (int s0 = (T - 1) / ATT_SPAN * ATT_SPAN, s1 = T; s0 >= 0; s1 = s0, s0 -= ATT_SPAN) {
       const Mat qs = mat_rows(q, s0, s1 - s0), dos = mat_rows(dout, s0, s1 - s0);
-      const Mat ps = mat_ld(p_buf, s1 - s0, s1, row_ld(T)), dss = mat_ld(ds_buf, s1 - s0, s1, row_ld(T));
+      const Mat ps = a->probs ? span_probs(d, a, h, s0) : mat_ld(p_buf, s1 - s0, s1, row_ld(T));
+      const Mat dss = mat_ld(ds_buf, s1 - s0, s1, ps.rs);
       for (int i0 = s0, rows; i0 < s1; i0 += rows) {
         rows = s1 - i0 < ATT_ROWS ? s1 - i0 : ATT_ROWS;
         const int n = i0 + rows;
-        Mat p = scores(d, ps.p + (i0 - s0) * ps.rs, q, kt, i0, rows), ds = mat_cols(mat_rows(dss, i0 - s0, rows), 0, n);
+        const Mat p = mat_cols(mat_rows(ps, i0 - s0, rows), 0, n), ds = mat_cols(mat_rows(dss, i0 - s0, rows), 0, n);
+        if (!a->probs) {
+          layers_product(d, p, mat_rows(q, i0, rows), mat_cols(kt, 0, n), 0);
+          kern->softmax_again(p.p, p.rs, rows, i0 + 1, scale, stats + 2 * i0);
+        }
         layers_product(d, ds, mat_rows(dout, i0, rows), mat_cols(vt, 0, n), 0);
-        kern->softmax_again(p.p, p.rs, rows, i0 + 1, scale, stats + 2 * i0);
         kern->softmax_back(ds.p, p.p, p.rs, rows, i0 + 1, delta + (size_t)i0 * d->H + h, d->H, scale);
         layers_product(d, mat_rows(dq, i0, rows), ds, mat_rows(ks, 0, n), 0);
       }
@@ -134,6 +156,7 @@ Acts layers_acts_at(const Dims *d, const Acts *a, size_t r) {
                 .qk_rstd = a->qk_rstd + r * 2 * H,
                 .att = a->att + r * C1,
                 .stats = a->stats + r * H * 2,
+                .probs = a->probs ? a->probs + r / d->T * layers_probs(d) : NULL,
                 .x1 = a->x1 + r * C1,
                 .rstd2 = a->rstd2 + r,
                 .n2 = a->n2 + r * C1,
@@ -168,7 +191,7 @@ void layers_forward(const Dims *d, const Block *b, const Acts *a, float *x2, int
       memcpy(a->qk + (size_t)t * C2, a->qkv + (size_t)t * C3, sizeof(float) * 2 * (size_t)C);
   kern->rope(a->qk, C2, d->cosine, d->sine, T, C, 1);
   kern->rope(a->qk + C, C2, d->cosine, d->sine, T, C, 1);
-  attention_forward(d, a, scratch);
+  attention_forward(d, a, keep, scratch);
   rows_copy(a->x1, a->x0, T, C);
   layers_product(d, rows_of(a->x1, T, C), rows_of(a->att, T, C), b->fw[PROJ], 1);
 

@@ -29,12 +29,13 @@ typedef struct Block {
 } Block;
 
 // What the forward keeps for the backward: rows of one sequence, one block, [T][n] at row_ld(n) floats. Floats a token:
-// 18 C + 2 + 4 H.
+// 18 C + 2 + 4 H, and up to 18 C of probabilities.
 typedef struct Acts {
   float *x0, *rstd1, *n1;  // [T][C] residual entering, [T], [T][C] its norm
   float *qkv;              // [T][3C] queries and keys as projected, values
   float *qk, *qk_rstd;     // [T][2C] queries and keys normalised and rotated, [T * 2H]
   float *att, *stats;      // [T][C] attention output, [H * T * 2] softmax maximum and 1/sum
+  float *probs;            // [H][layers_probs() / H] its probabilities, or NULL
   float *x1, *rstd2, *n2;  // as above, entering the feed-forward
   float *g, *dg;           // [T][4C] GELU and its derivative
 } Acts;
@@ -56,6 +57,8 @@ size_t layers_pack_floats(const Dims *d, int k, int n);
 
 // Floats of scratch for one thread.
 size_t layers_scratch(const Dims *d);
+// Floats of attention's probabilities that a sequence keeps of a block, or 0 where the backward makes them again.
+size_t layers_probs(const Dims *d);
 
 // The same activations from row r on, where a sequence begins.
 Acts layers_acts_at(const Dims *d, const Acts *a, size_t r);

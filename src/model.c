@@ -111,6 +111,7 @@ static size_t work_layout(const Model *m, Work *w, float *base) {
   const Dims *d = &w->dims;
   const size_t T = d->T, C = d->C, H = d->H, V = VOCAB, R = w->group * T, L = m->cfg.n_layers;
   const size_t RC = R * row_ld(d->C), R2C = R * row_ld(2 * d->C), R3C = R * row_ld(3 * d->C), R4C = R * row_ld(4 * d->C);
+  const size_t probs = w->training ? layers_probs(d) : 0;
   Arena a = {base, 0};
   w->cosine = carve(&a, T * C);
   w->sine = carve(&a, T * C);
@@ -127,14 +128,14 @@ static size_t work_layout(const Model *m, Work *w, float *base) {
                           .qk_rstd = carve(&a, R * 2 * H),
                           .att = carve(&a, RC),
                           .stats = carve(&a, R * H * 2),
+                          .probs = probs ? carve(&a, w->group * probs) : NULL,
                           .x1 = carve(&a, RC),
                           .rstd2 = carve(&a, R),
                           .n2 = carve(&a, RC),
                           .g = carve(&a, R4C),
                           .dg = w->training ? carve(&a, R4C) : NULL};
   }
-  w->x = carve(&a, RC);
-  w->xf = carve(&a, RC);
+  w->x = carve(&a, RC), w->xf = carve(&a, RC);
   w->rstdf = carve(&a, R);
   w->logits = carve(&a, R * row_ld(VOCAB));
   w->scratch_floats = (layers_scratch(d) + 15) / 16 * 16;
@@ -143,8 +144,7 @@ static size_t work_layout(const Model *m, Work *w, float *base) {
     for (int i = 0; i < 3; i++) w->dx[i] = carve(&a, RC);
     w->dh = carve(&a, R4C);
     w->dqkv = carve(&a, R3C);
-    w->datt = carve(&a, RC);
-    w->dn = carve(&a, RC);
+    w->datt = carve(&a, RC), w->dn = carve(&a, RC);
     w->gains = carve(&a, w->group * GAINS * C);
     w->dembed = m->cfg.tied ? carve(&a, V * C) : NULL;
   }
