@@ -32,7 +32,7 @@ CORPUS  ?= english
 OUT     ?= out/sweep-$(basename $(notdir $(CORPUS)))
 STUDY   ?= out/study
 
-.PHONY: all sweep study report bench corpus corpus-english corpus-code check test test-neon asan ubsan valgrind cover tidy fmt clean help FORCE
+.PHONY: all sweep study report bench corpus corpus-english corpus-code check test test-neon test-avx512 asan ubsan valgrind cover tidy fmt clean help FORCE
 all: $B/isoflop  ## build/isoflop
 
 $B/%.o: %.c Makefile
@@ -117,6 +117,8 @@ test-nfs: $B/isoflop  ## workers on two clients of a real NFS, in an emulated ma
 	bash tests/nfs.sh $B
 test-neon:  ## the ARM kernels, cross-built, run under qemu
 	$Qsh tests/neon.sh $B
+test-avx512: $(addprefix $B/tests/,checkkern test_vec test_softmax)  ## the AVX-512 kernels in an emulated CPU (30 minutes)
+	bash tests/avx512.sh $B
 asan:  ## all tests under the address and leak sanitizer
 	$QASAN_OPTIONS=allocator_may_return_null=1 $(MAKE) --no-print-directory B=build-asan OPT="-O1 -g" \
 	  SAN="-fsanitize=address -fno-omit-frame-pointer" test
