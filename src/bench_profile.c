@@ -51,7 +51,7 @@ static const struct {
     {"linear_dw", "dw += tr(x) dy, head included"},
     {"logits", "x head, and back to dx"},
     {"attention_gemm", "q tr(k), p v"},
-    {"attention_gemm_back", "s, dp, dq, dk, dv"},
+    {"attention_gemm_back", "dp, dq, dk, dv; long sequences: s"},
     {"rmsnorm", ""},
     {"rmsnorm_back", ""},
     {"rope", ""},
