@@ -147,6 +147,6 @@ fmt:  ## clang-format the files named by F="...", or those changed since the las
 clean:  ## remove everything that was built
 	rm -rf build build-*
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
 
 -include $(shell find $B -name '*.d' 2>/dev/null)
