@@ -54,8 +54,8 @@ size_t layers_scratch(const Dims *d) {
          (size_t)d->H * d->T;
 }
 
-// A span, ATT_SPAN queries from s0 on, meets the keys up to its end: [rows][s1] at row_ld(s1). Its floats lie behind those
-// of the spans before.
+// A span, ATT_SPAN queries from s0 on, meets the keys up to its end: [rows][s1] at row_ld(s1). Its floats lie behind
+// those of the spans before.
 static int span_end(int T, int s0) { return T - s0 < ATT_SPAN ? T : s0 + ATT_SPAN; }
 static size_t span_at(int T, int s0) {
   size_t at = 0;

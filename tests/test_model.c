@@ -30,8 +30,8 @@ typedef struct Case {
 } Case;
 
 // Odd and even lengths, tails of vectors and of tiles, one head and several, heads from 2 to 48 wide. `steps` > 1:
-// gradients add up. embed_std 0 stands for 0.4; at 0.003 the norm's epsilon matters. The last two are
-// too long for their width to keep attention's probabilities.
+// gradients add up. embed_std 0 stands for 0.4; at 0.003 the norm's epsilon matters. The last two are too long
+// for their width to keep attention's probabilities.
 static Case cases[] = {
     {16, 2, 1, 7, 3, false, true, 1, 0, false},           {16, 1, 8, 33, 3, true, false, 1, 0, false},
     {24, 2, 3, 33, 1, true, true, 1, 0, false},           {24, 3, 1, 7, 1, false, false, 1, 0, false},
