@@ -5,8 +5,9 @@ V       ?= 0
 Q       := $(if $(filter 1,$V),,@)
 OPT     ?= -O3 -g
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(DEV),-Werror)
-# No -march, no -ffast-math: the binary runs on any CPU of its architecture and NaN stays NaN.
-CFLAGS  += -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -D_GNU_SOURCE -Ikernels -Isrc $(SAN)
+# No -march, no -ffast-math: the binary runs on any CPU of its architecture and NaN stays NaN. Loops begin at a multiple
+# of 32 bytes, since a short one that lies across two lines of the code's cache takes up to 1.5 times as long.
+CFLAGS  += -std=gnu11 -falign-loops=32 $(OPT) $(WARN) -fopenmp -MMD -MP -D_GNU_SOURCE -Ikernels -Isrc $(SAN)
 # OpenBLAS's OpenMP flavour by its folder: where the pthread flavour is installed too, Debian would link that one.
 BLAS    := $(wildcard /usr/lib/$(shell $(CC) -dumpmachine)/openblas-openmp)
 LDLIBS  += $(foreach d,$(BLAS),-L$d -Wl,-rpath,$d) -linih -ljansson -llbfgs -lz -lopenblas -lm

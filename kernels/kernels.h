@@ -134,8 +134,8 @@ typedef struct Kernels {
   void (*softmax)(float *s, ptrdiff_t ld, int rows, int n, float scale, float *stats);
   // The same probabilities and zeros again from the stored stats, bit for bit.
   void (*softmax_again)(float *s, ptrdiff_t ld, int rows, int n, float scale, const float *stats);
-  // Softmax backward on rows of the same form: ds = p * (ds - delta) * scale, in place on ds, 0 where masked; row r's
-  // delta = sum(p * dp) is delta[r * ld_delta].
+  // Softmax backward on rows of the same form: ds = p * (ds - delta) * scale, in place on ds, 0 or -0 where p is 0, so
+  // where masked; row r's delta = sum(p * dp) is delta[r * ld_delta].
   void (*softmax_back)(float *ds, const float *p, ptrdiff_t ld, int rows, int n, const float *delta, ptrdiff_t ld_delta,
                        float scale);
 
