@@ -25,6 +25,9 @@ enum {
   STRIP_FLOATS = 1 << 17,
   PACK_K = 1024,
   PACK_FLOATS = 1 << 18,
+  // Scores of attention, C of few tiles in height and wide, tiles of few steps: what a call of the micro-kernel costs shows.
+  FEW_TILES = 4,
+  FEW_STEPS = 64,
 };
 
 static int imin(int a, int b) { return a < b ? a : b; }
@@ -142,10 +145,10 @@ static int panel_cols(int left, int packed, int three) {  // three: if tiles of 
   return whole_panels(left, packed) ? kern->nr : left > kern->nr ? kern->nr - kern->nr / 4 : left;
 }
 
-// The same product by strips of C, a tile high, each written along its rows, with a block of B, rows where they lie, in
-// the second-level cache.
+// The same product by strips of C, a tile high, each written along its rows, with a block of B in the second-level
+// cache: its rows where they lie, or packed.
 static void gemm_strips(Mat c, Mat a, Mat b, int accumulate) {
-  const int k_blocks = (a.cols + KC - 1) / KC, nr = kern->nr;
+  const int k_blocks = (a.cols + KC - 1) / KC, nr = kern->nr, packed = b.cs == 0;
   for (int kb = 0, k0 = 0, k; kb < k_blocks; kb++, k0 += k) {
     k = first_of(k_blocks - kb, a.cols - k0);
     for (int j0 = 0, n; j0 < c.cols; j0 += n) {
@@ -158,9 +161,9 @@ static void gemm_strips(Mat c, Mat a, Mat b, int accumulate) {
                   .c = c.p + i * c.rs + j0, .ldc = c.rs};
         Next next[2] = {{i + m < c.rows ? t.a + m * a.rs : NULL, m, k, a.rs, 0}, {.p = NULL}};
         for (int left = n, tiles; left > 0; left -= tiles * t.n) {
-          tiles = whole_panels(left, 0), t.n = panel_cols(left, 0, 0);
+          tiles = whole_panels(left, packed), t.n = panel_cols(left, packed, 0);
           if (tiles == 0) tiles = 1;
-          t.b_tile = t.c_tile = t.n;
+          t.b_tile = packed ? (ptrdiff_t)nr * b.rows : t.n, t.c_tile = t.n;
           run(&t, tiles, next);
         }
       }
@@ -185,6 +188,10 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   assert(c.rows == a.rows && c.cols == b.cols && a.cols == b.rows && c.cs == 1);
   if (kern->gemm) {
     kern->gemm(c, a, b, accumulate);
+    return;
+  }
+  if (b.cs == 0 && a.cols > 0 && a.cols <= FEW_STEPS && c.rows <= FEW_TILES * kern->mr && c.cols > 3 * kern->nr) {
+    gemm_strips(c, a, b, accumulate);  // one for each strip, then, not for each panel
     return;
   }
   if (b.cs != 0 && a.rs != 1 && c.rows >= MANY_ROWS && a.cols > 0) {
