@@ -80,16 +80,19 @@ static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff
     return;
   }
   for (int kk = 0; kk < k; kk++, dst += nr, b += rs) {
-    if (cs == 1) memcpy(dst, b, (size_t)n * sizeof *dst);
+    if (cs == 1 && n == nr)  // mostly; a call of memcpy for so few bytes takes as long again
+      for (int j = 0; j < nr; j += 8) memcpy(dst + j, b + j, 8 * sizeof *dst);
+    else if (cs == 1) memcpy(dst, b, (size_t)n * sizeof *dst);
     else for (int j = 0; j < n; j++) dst[j] = b[j * cs];
     for (int j = n; j < nr; j++) dst[j] = 0;
   }
 }
 
-// Is B, rows where they lie, better copied? In too many pages or too few sets of a cache it is; large caches, under
-// tr(x), have only the latter to fear.
+// Is B, rows where they lie, better copied? In too few sets of a cache it is: rows a multiple of 256 bytes apart fall into
+// a quarter of a small first-level cache's, a panel of 256 into half of what it can hold; large caches, under tr(x), have
+// only rows 8 KiB apart to fear.
 static int far_rows(Mat a, Mat b) {
-  if (!kern->large_caches) return b.rs >= (a.rs != 1 && a.rows < MC ? 1024 : 512);
+  if (!kern->large_caches) return b.rs % 64 == 0 && b.rs >= (a.rs != 1 && a.rows < MC ? 1024 : 512);
   return a.rs != 1 ? b.rs >= 1024 : b.rs && b.rs % 2048 == 0;
 }
 
@@ -204,15 +207,17 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
   // The lines of a tile of A still fit two sets, so with room they are copied only where they fall into one.
   const int copy_a = a.cs == 1 && a.rs && a.rs % (kern->large_caches ? 1024 : 512) == 0 && c.cols > kern->nr;
-  const int tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && c.cols >= 6 * kern->nr;
+  // As tr(x) lies, every step of a tile has a line of its own, most of which is for the neighbours: it is packed where C is
+  // wide. A small first-level cache holds 128 such lines beside a panel of B, so there C must be wider, or k is halved.
+  const int many = kern->large_caches ? c.cols >= 6 * kern->nr : c.cols >= 10 * kern->nr && a.cols > KC / 2;
+  const int tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && many;
   const int copy_b = b.cs > 1 || (b.cs == 1 && far_rows(a, b) && a.rows >= 8 * kern->mr);
   // Do their next panels and blocks come from beyond the second-level cache?
   const int far_b = (ptrdiff_t)b.rows * b.cols > 1 << 14, far_a = (ptrdiff_t)a.rows * a.cols > 1 << 16;
   Next next[2];
   const int nr = kern->nr, m_blocks = (a.rows + MC - 1) / MC;
   const int ready = b.cs == 0 && !aliases(a.rs) && !tiles_a;
-  // Under tr(x), every row of which has a line for a tile and its neighbours, a small first-level cache holds half.
-  const int half = a.rs == 1 && !tiles_a && !kern->large_caches && a.cols > 2 * KC;
+  const int half = a.rs == 1 && !tiles_a && !kern->large_caches;
   const int depth = ready ? KC_READY : half ? KC / 2 : KC;
   const int k_blocks = a.cols <= depth ? 1 : (a.cols + depth - 1) / depth;
   for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
