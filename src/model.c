@@ -55,7 +55,7 @@ const Tensor *model_tensor(const Model *m, const char *name) {
 // ---- Work: activations of a group, gradients on their way down, packed weights ------------------------
 
 enum {
-  PACK_CACHE = 24 << 20,  // floats of packed weights kept through a step; above, products read the weights where they are
+  PACK_CACHE = 32 << 20,  // floats of packed weights kept through a step; above, products read the weights where they are
   GAINS = 5,              // gains in units of C, a sequence: norm1, qk_norm (2), norm2, and the final norm
 };
 
