@@ -25,7 +25,8 @@ enum {
   STRIP_FLOATS = 1 << 17,
   PACK_K = 1024,
   PACK_FLOATS = 1 << 18,
-  // Scores of attention, C of few tiles in height and wide, tiles of few steps: what a call of the micro-kernel costs shows.
+  // Scores of attention: a wide C of so few tiles in height, tiles of so few steps, that it shows what a call of the
+  // micro-kernel costs.
   FEW_TILES = 4,
   FEW_STEPS = 64,
 };
@@ -88,9 +89,9 @@ static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff
   }
 }
 
-// Is B, rows where they lie, better copied? In too few sets of a cache it is: rows a multiple of 256 bytes apart fall into
-// a quarter of a small first-level cache's, a panel of 256 into half of what it can hold; large caches, under tr(x), have
-// only rows 8 KiB apart to fear.
+// Is B, rows where they lie, better copied? In too few sets of a cache it is: of rows a multiple of 256 bytes apart a
+// small first-level cache holds a quarter of what else it could, half a panel; large ones, under tr(x), have only rows
+// 8 KiB apart to fear.
 static int far_rows(Mat a, Mat b) {
   if (!kern->large_caches) return b.rs % 64 == 0 && b.rs >= (a.rs != 1 && a.rows < MC ? 1024 : 512);
   return a.rs != 1 ? b.rs >= 1024 : b.rs && b.rs % 2048 == 0;
@@ -207,9 +208,11 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
   // The lines of a tile of A still fit two sets, so with room they are copied only where they fall into one.
   const int copy_a = a.cs == 1 && a.rs && a.rs % (kern->large_caches ? 1024 : 512) == 0 && c.cols > kern->nr;
-  // As tr(x) lies, every step of a tile has a line of its own, most of which is for the neighbours: it is packed where C is
-  // wide. A small first-level cache holds 128 such lines beside a panel of B, so there C must be wider, or k is halved.
-  const int many = kern->large_caches ? c.cols >= 6 * kern->nr : c.cols >= 10 * kern->nr && a.cols > KC / 2;
+  // As tr(x) lies, every step of a tile has a line of its own, most of it for the neighbours: it is packed where C is
+  // wide. A small first-level cache holds 128 such lines beside a panel of B, unless they fall into few sets, so there
+  // C must be wider; else k is halved.
+  const int fits = !kern->large_caches && a.cs % 64;
+  const int many = fits ? c.cols >= 10 * kern->nr && a.cols > KC / 2 : c.cols >= 6 * kern->nr;
   const int tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && many;
   const int copy_b = b.cs > 1 || (b.cs == 1 && far_rows(a, b) && a.rows >= 8 * kern->mr);
   // Do their next panels and blocks come from beyond the second-level cache?
