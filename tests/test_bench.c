@@ -10,8 +10,7 @@
 // enough that the system's own count of pages, which each CPU tells 32 at a time, is not what is tested. The peak that the
 // system tells of a process begins with that of the memory it had before exec: so fork, which copies no mapped file, and not
 // posix_spawn, and this test comes first, while this process has allocated less than any run.
-__attribute__((unused)) static void announced_memory_is_taken(void **state) {
-  (void)state;
+__attribute__((unused)) UNIT(announced_memory_is_taken) {
   static const char *shapes[][7] = {
       {"d_model=256", "n_layers=2", "n_heads=4", "seq_len=64", "batch_tokens=64", "threads=1", "precision=fp32"},
       {"d_model=192", "n_layers=4", "n_heads=6", "seq_len=64", "batch_tokens=128", "threads=2", "precision=fp32"},
@@ -74,8 +73,7 @@ static const GemmRung RUNGS[] = {{"right", NULL, right, false, INFINITY, false, 
                                  {"overwrites", NULL, overwrites, false, INFINITY, false, NULL}};
 enum { N_RUNGS = sizeof RUNGS / sizeof *RUNGS };
 
-static void figures_only_for_right_kernels(void **state) {
-  (void)state;
+UNIT(figures_only_for_right_kernels) {
   // small, and large enough for the check to look at a part only
   static const GemmOp ops[] = {{.name = "forward", .m = 7, .n = 9, .k = 5},
                                {.name = "dx", .m = 130, .n = 70, .k = 90, .b_t = true},
@@ -96,8 +94,7 @@ static void figures_only_for_right_kernels(void **state) {
   }
 }
 
-static void rungs_of_this_machine_are_right(void **state) {
-  (void)state;
+UNIT(rungs_of_this_machine_are_right) {
   const GemmOp ops[] = {{.name = "square", .m = 45, .n = 50, .k = 300},
                         {.name = "dx", .m = 40, .n = 33, .k = 70, .b_t = true, .pack = true},
                         {.name = "dx_pack", .m = 40, .n = 33, .k = 70, .b_t = true, .pack = true, .pack_inside = true},
@@ -113,8 +110,7 @@ static void rungs_of_this_machine_are_right(void **state) {
     }
 }
 
-static void median_of_odd_and_even(void **state) {
-  (void)state;
+UNIT(median_of_odd_and_even) {
   double odd[] = {3, 1, 2}, even[] = {4, 1, 3, 2};
   assert_true(bench_median(odd, 3) == 2 && bench_median(even, 4) == 2.5);
 }

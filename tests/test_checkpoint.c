@@ -67,8 +67,7 @@ static int read_step(bool moments, Err *e) {
 
 // ---- Refusals --------------------------------------------------------------------------------------------
 
-static void a_save_that_fails_leaves_what_was(void **state) {
-  (void)state;
+UNIT(a_save_that_fails_leaves_what_was) {
   Err e = {0};
   assert_int_equal(write_step(1, &e), OK);
   assert_int_equal(write_step(2, &e), OK);
@@ -89,8 +88,7 @@ static void a_save_that_fails_leaves_what_was(void **state) {
   assert_int_equal(write_step(3, &e), E_IO);
 }
 
-static void between_two_renames_the_older_is_there(void **state) {
-  (void)state;
+UNIT(between_two_renames_the_older_is_there) {
   Err e = {0};
   assert_false(checkpoint_exists(folder, "c.bin"));
   assert_int_equal(read_step(true, &e), -E_IO);
@@ -104,8 +102,7 @@ static void between_two_renames_the_older_is_there(void **state) {
 }
 
 // No memory says nothing of the file: the one before must not be gone on with.
-static void no_memory_is_no_damage(void **state) {
-  (void)state;
+UNIT(no_memory_is_no_damage) {
   Err e = {0};
   assert_int_equal(write_step(1, &e), OK);
   assert_int_equal(write_step(2, &e), OK);
@@ -122,8 +119,7 @@ static void put_field(char *data, size_t n, size_t at, const void *value, size_t
 }
 
 // As another version of the program might write it, its checksum right.
-static void a_whole_header_may_still_be_wrong(void **state) {
-  (void)state;
+UNIT(a_whole_header_may_still_be_wrong) {
   Err e = {0};
   char *data;
   size_t n;

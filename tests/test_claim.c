@@ -115,8 +115,7 @@ static void take_in_the_end(Claim *c) {
 
 // ---- Taking and giving up --------------------------------------------------------------------------------
 
-static void names_differ(void **state) {
-  (void)state;
+UNIT(names_differ) {
   Owner one, other;
   host_name = "my.machine/1";
   claim_owner(&one, 1), claim_owner(&other, 1);
@@ -127,8 +126,7 @@ static void names_differ(void **state) {
   assert_int_equal(strncmp(one.name, "my-machine-1-", 13), 0);
 }
 
-static void one_of_two_gets_a_cell(void **state) {
-  (void)state;
+UNIT(one_of_two_gets_a_cell) {
   Watch wa = {0}, wb = {0};
   rmdir(cell);  // as before anyone has come
   assert_true(take(&a, &us, &wa));
@@ -148,8 +146,7 @@ static void one_of_two_gets_a_cell(void **state) {
   closedir(d);
 }
 
-static void given_up_the_work_goes_to_the_next(void **state) {
-  (void)state;
+UNIT(given_up_the_work_goes_to_the_next) {
   assert_true(ours());
   write_text(in("cell/%s/checkpoint.bin", us.name), "work");
   write_text(in("cell/%s/other", us.name), "");
@@ -159,15 +156,13 @@ static void given_up_the_work_goes_to_the_next(void **state) {
   assert_false(file_exists(in("cell/%s/other", them.name)) || file_exists(in("cell/%s", us.name)));
 }
 
-static void an_answer_that_was_lost_is_not_a_claim_that_was_lost(void **state) {
-  (void)state;
+UNIT(an_answer_that_was_lost_is_not_a_claim_that_was_lost) {
   refuse("link: done, the answer lost", 0);
   assert_true(ours());
 }
 
 // Whoever takes a cell removes the folders of all others: also of one who is about to try. It was an error.
-static void a_folder_that_the_quicker_removed_is_no_error(void **state) {
-  (void)state;
+UNIT(a_folder_that_the_quicker_removed_is_no_error) {
   const char *removed[] = {"mkdir: removed at once", "link: removed at once"};
   for (int i = 0; i < 2; i++) {
     refuse(removed[i], 0);
@@ -179,8 +174,7 @@ static void a_folder_that_the_quicker_removed_is_no_error(void **state) {
 }
 
 // So an NFS 3 client, which writes when a file is closed, learns of it; met by six on a real one. It was an error of another name.
-static void a_file_that_the_quicker_removed_before_it_was_closed_is_no_error(void **state) {
-  (void)state;
+UNIT(a_file_that_the_quicker_removed_before_it_was_closed_is_no_error) {
   snprintf(lost_claim, sizeof lost_claim, "%s", in("cell/%s/claim", us.name));
   refuse("close: removed before", 0);
   assert_false(ours());
@@ -189,8 +183,7 @@ static void a_file_that_the_quicker_removed_before_it_was_closed_is_no_error(voi
   assert_true(ours());
 }
 
-static void another_may_be_quicker(void **state) {
-  (void)state;
+UNIT(another_may_be_quicker) {
   const int whys[] = {EEXIST, ENOENT};
   for (int i = 0; i < 2; i++) {
     refuse("link", whys[i]);
@@ -199,8 +192,7 @@ static void another_may_be_quicker(void **state) {
   assert_false(file_exists(in("cell/%s", us.name)));
 }
 
-static void no_claim_without_hard_links(void **state) {
-  (void)state;
+UNIT(no_claim_without_hard_links) {
   const struct { const char *call; int why; const char *words; } lacks[] = {
       {"link", EPERM, "cannot make a hard link"}, {"link: not counted", 0, "does not count hard links"},
       {"fstat", EIO, ""}};
@@ -211,8 +203,7 @@ static void no_claim_without_hard_links(void **state) {
   assert_false(a.generation || file_exists(in("cell/claim.1")) || file_exists(in("cell/%s", us.name)));
 }
 
-static void no_claim_where_nothing_can_be_written(void **state) {
-  (void)state;
+UNIT(no_claim_where_nothing_can_be_written) {
   rmdir(cell), write_text(cell, "a file");
   assert_no_claim("cell");
   unlink(cell), mkdir(cell, 0777);
@@ -236,8 +227,7 @@ static void no_claim_where_nothing_can_be_written(void **state) {
 
 // ---- The dead and the silent -----------------------------------------------------------------------------
 
-static void the_dead_of_this_machine_are_replaced_at_once(void **state) {
-  (void)state;
+UNIT(the_dead_of_this_machine_are_replaced_at_once) {
   const pid_t pid = fork();
   if (pid == 0) _exit(take(&a, &them, &w) ? 0 : 1);
   siginfo_t info;
@@ -251,8 +241,7 @@ static void the_dead_of_this_machine_are_replaced_at_once(void **state) {
   waitpid(pid, NULL, 0);
 }
 
-static void what_proc_says_of_a_process_may_be_anything(void **state) {
-  (void)state;
+UNIT(what_proc_says_of_a_process_may_be_anything) {
   const char *texts[] = {NULL, "", "1 (a) b) X 1", "1 (a", "1 (a) R 0",
                          "1 (a) X 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 77 1",
                          "1 (a) R 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 78 1"};
@@ -269,8 +258,7 @@ static void what_proc_says_of_a_process_may_be_anything(void **state) {
   }
 }
 
-static void where_a_machine_has_no_name_only_silence_counts(void **state) {
-  (void)state;
+UNIT(where_a_machine_has_no_name_only_silence_counts) {
   const char *boot = "/proc/sys/kernel/random/boot_id", *texts[] = {NULL, " ", "a-boot"};
   for (int i = 0; i < 3; i++) {
     lie_path = boot, lie_text = texts[i];
@@ -285,8 +273,7 @@ static void where_a_machine_has_no_name_only_silence_counts(void **state) {
   }
 }
 
-static void the_silent_are_replaced_after_a_while(void **state) {
-  (void)state;
+UNIT(the_silent_are_replaced_after_a_while) {
   const char *texts[] = {AWAY, "", "beat 0.01 machine elsewhere", "nonsense"};
   for (int i = 0; i < 4; i++) {
     w = (Watch){0};
@@ -297,14 +284,12 @@ static void the_silent_are_replaced_after_a_while(void **state) {
   }
 }
 
-static void who_beats_slowly_may_be_silent_for_long(void **state) {
-  (void)state;
+UNIT(who_beats_slowly_may_be_silent_for_long) {
   ghost(1, "beat 1000 machine elsewhere pid 1 start 1\n");
   for (int i = 0; i < 5; i++, usleep(40000)) assert_false(ours());
 }
 
-static void signs_of_life_come_when_they_are_due(void **state) {
-  (void)state;
+UNIT(signs_of_life_come_when_they_are_due) {
   struct stat st;
   Owner slow = us;
   slow.beat = 1000;
@@ -320,8 +305,7 @@ static void signs_of_life_come_when_they_are_due(void **state) {
 }
 
 // Every field that could tell one state of a claim from another.
-static void a_sign_of_life_is_any_change(void **state) {
-  (void)state;
+UNIT(a_sign_of_life_is_any_change) {
   ghost(3, AWAY);
   const struct timespec times[][2] = {{{1, 0}, {100, 0}}, {{1, 0}, {100, 7}}, {{1, 0}, {50, 7}}};
   for (int change = 0; change < 5; change++) {
@@ -338,14 +322,12 @@ static void a_sign_of_life_is_any_change(void **state) {
   assert_int_equal(a.generation, 5);
 }
 
-static void a_claim_that_nobody_can_read_ages_too(void **state) {
-  (void)state;
+UNIT(a_claim_that_nobody_can_read_ages_too) {
   assert_int_equal(symlink("claim.1", in("cell/claim.1")), 0);
   take_in_the_end(&a);
 }
 
-static void a_claim_that_has_just_gone_is_nobodys_yet(void **state) {
-  (void)state;
+UNIT(a_claim_that_has_just_gone_is_nobodys_yet) {
   assert_int_equal(symlink("nowhere", in("cell/claim.1")), 0);  // there in the folder, but not when it is opened
   assert_false(ours());
   usleep(100000);
@@ -353,8 +335,7 @@ static void a_claim_that_has_just_gone_is_nobodys_yet(void **state) {
 }
 
 // It was taken for one without claims: a claim.1 beside a later one was then believed to hold.
-static void no_claim_in_a_folder_that_cannot_be_read(void **state) {
-  (void)state;
+UNIT(no_claim_in_a_folder_that_cannot_be_read) {
   ghost(3, AWAY);
   refuse("opendir", EMFILE);
   assert_no_claim("cannot read");
@@ -368,15 +349,13 @@ static void no_claim_in_a_folder_that_cannot_be_read(void **state) {
 }
 
 // Whoever was the owner two takings ago: also while the links between have been removed and its own not yet.
-static void any_later_claim_ends_an_older_one(void **state) {
-  (void)state;
+UNIT(any_later_claim_ends_an_older_one) {
   assert_true(ours());
   write_text(in("cell/claim.3"), AWAY);
   assert_false(claim_held(&a));
 }
 
-static void only_claims_count_as_claims(void **state) {
-  (void)state;
+UNIT(only_claims_count_as_claims) {
   const char *names[] = {"claim", "claim.", "claim.x", "claim.1x", "claim.0", "claim.-3", "claims"};
   for (int i = 0; i < 7; i++) write_text(in("cell/%s", names[i]), AWAY);
   assert_true(ours());
@@ -385,8 +364,7 @@ static void only_claims_count_as_claims(void **state) {
 
 // ---- Losing a claim ----------------------------------------------------------------------------------------
 
-static void an_owner_that_overslept_learns_it(void **state) {
-  (void)state;
+UNIT(an_owner_that_overslept_learns_it) {
   assert_true(take(&a, &them, &w));
   write_text(in("cell/claim.2"), "");  // its successor's, before it has removed what is older
   assert_false(claim_held(&a));
@@ -409,8 +387,7 @@ static void an_owner_that_overslept_learns_it(void **state) {
   assert_true(file_exists(in("cell/%s/claim", us.name)));
 }
 
-static void who_has_lost_its_claim_removes_no_other(void **state) {
-  (void)state;
+UNIT(who_has_lost_its_claim_removes_no_other) {
   assert_true(ours());
   mkdir(in("cell/someone"), 0777);
   unlink(in("cell/claim.1"));
@@ -425,8 +402,7 @@ static void who_has_lost_its_claim_removes_no_other(void **state) {
 
 // ---- The work of others ------------------------------------------------------------------------------------
 
-static void the_newest_work_goes_on(void **state) {
-  (void)state;
+UNIT(the_newest_work_goes_on) {
   const struct timespec now = {0, UTIME_NOW}, old = {100, 0}, older = {50, 5};
   const char *folders[] = {"empty", ".hidden", "few", "old", "older", "oldest"};
   const struct { const char *file, *text; struct timespec changed; } work[] = {
@@ -451,8 +427,7 @@ static void the_newest_work_goes_on(void **state) {
   assert_true(file_exists(in("cell/.hidden")));
 }
 
-static void who_loses_its_claim_while_taking_over_removes_nothing(void **state) {
-  (void)state;
+UNIT(who_loses_its_claim_while_taking_over_removes_nothing) {
   mkdir(in("cell/someone"), 0777);
   write_text(in("cell/someone/checkpoint.bin"), "work");
   snprintf(lost_claim, sizeof lost_claim, "%s", in("cell/claim.1"));
@@ -462,8 +437,7 @@ static void who_loses_its_claim_while_taking_over_removes_nothing(void **state) 
   assert_true(file_exists(in("cell/someone/checkpoint.bin")));
 }
 
-static void a_run_begun_by_hand_goes_on(void **state) {
-  (void)state;
+UNIT(a_run_begun_by_hand_goes_on) {
   write_text(in("cell/checkpoint.bin"), "by hand");
   assert_true(ours());
   assert_true(file_exists(in("cell/%s/checkpoint.bin", us.name)));
@@ -472,8 +446,7 @@ static void a_run_begun_by_hand_goes_on(void **state) {
 
 // ---- Publishing ------------------------------------------------------------------------------------------
 
-static void published_or_said_why_not(void **state) {
-  (void)state;
+UNIT(published_or_said_why_not) {
   assert_true(ours());
   assert_int_equal(claim_publish(&a, "model.bin", &e), OK);  // there is none: nothing to do
   write_text(in("cell/%s/model.bin", us.name), "model");

@@ -23,8 +23,7 @@ static void dump(const Config *c, const char *sections, char *text, size_t size)
   fclose(f);
 }
 
-static void test_defaults_are_sound(void **state) {
-  (void)state;
+UNIT(test_defaults_are_sound) {
   Config c;
   Err e;
   config_defaults(&c);
@@ -35,8 +34,7 @@ static void test_defaults_are_sound(void **state) {
 }
 
 // Every option alone, at another value: through --set, the dump and the parser, nothing else changes.
-static void test_every_option_round_trips(void **state) {
-  (void)state;
+UNIT(test_every_option_round_trips) {
   for (const Option *o = config_options; o->key; o++) {
     Config a, b;
     Err e;
@@ -53,8 +51,7 @@ static void test_every_option_round_trips(void **state) {
   }
 }
 
-static void test_numbers_survive_to_the_last_bit(void **state) {
-  (void)state;
+UNIT(test_numbers_survive_to_the_last_bit) {
   const double hard[] = {0.1, 1.0 / 3, M_PI * 1e-4, 0.0086 * pow(1.7, -0.27), 0x1.fffffffffffffp-3};
   for (int i = 0; i < COUNT(hard); i++) {
     Config a, b;
@@ -71,8 +68,7 @@ static void test_numbers_survive_to_the_last_bit(void **state) {
 
 typedef struct Bad { const char *text, *says; } Bad;
 
-static void test_bad_files_say_where_and_what(void **state) {
-  (void)state;
+UNIT(test_bad_files_say_where_and_what) {
   const Bad bad[] = {
     {"[train]\nlearning = 1\n", "study.ini:2: unknown key 'learning'"},
     {"[model]\nd_mdoel = 32\n", "the nearest known one is 'd_model'"},
@@ -112,8 +108,7 @@ static void test_bad_files_say_where_and_what(void **state) {
   }
 }
 
-static void test_long_lines_lists_and_strings(void **state) {
-  (void)state;
+UNIT(test_long_lines_lists_and_strings) {
   Config c;
   Err e;
   char text[9000];
@@ -133,8 +128,7 @@ static void test_long_lines_lists_and_strings(void **state) {
   assert_refused(config_parse(&c, text, "f", &e), &e, E_CONFIG, "f:2: line longer than");
 }
 
-static void test_assignments(void **state) {
-  (void)state;
+UNIT(test_assignments) {
   Config c;
   Err e;
   config_defaults(&c);
@@ -148,8 +142,7 @@ static void test_assignments(void **state) {
   }
 }
 
-static void test_check_sees_what_ranges_cannot(void **state) {
-  (void)state;
+UNIT(test_check_sees_what_ranges_cannot) {
   const Bad bad[] = {
     {"d_model=33", "d_model = 33 is not divisible by n_heads = 2"},
     {"d_model=34", "expected an even width"},
@@ -175,8 +168,7 @@ static void test_check_sees_what_ranges_cannot(void **state) {
 }
 
 // The identity follows every option of [model], [train], [eval] but the corpus' name, and none of the others.
-static void test_run_id(void **state) {
-  (void)state;
+UNIT(test_run_id) {
   Config base;
   char id[17], other[17];
   config_defaults(&base);
@@ -197,8 +189,7 @@ static void test_run_id(void **state) {
   }
 }
 
-static void test_load_skips_what_records_add(void **state) {
-  (void)state;
+UNIT(test_load_skips_what_records_add) {
   Config c;
   Err e;
   config_defaults(&c);
@@ -208,8 +199,7 @@ static void test_load_skips_what_records_add(void **state) {
   assert_refused(config_load(&c, "/no/such/file.ini", &e), &e, E_IO, "/no/such/file.ini");
 }
 
-static void test_help_lists_every_option(void **state) {
-  (void)state;
+UNIT(test_help_lists_every_option) {
   static char text[32768];
   FILE *f = fmemopen(text, sizeof text, "w");
   config_help(f);

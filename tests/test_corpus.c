@@ -46,8 +46,7 @@ static void write_small(const char *path) {
   assert_int_equal(corpus_write(path, "small", TRAIN, sizeof TRAIN, VAL, sizeof VAL, 1.5, NAN, &e), OK);
 }
 
-static void round_trip(void **state) {
-  (void)state;
+UNIT(round_trip) {
   Corpus c;
   Err e = {0};
   write_small(in("s.tok"));
@@ -68,8 +67,7 @@ static void round_trip(void **state) {
   assert_true(hash_of(in("t.tok")) != h);
 }
 
-static void every_damaged_byte_is_seen(void **state) {
-  (void)state;
+UNIT(every_damaged_byte_is_seen) {
   char *good;
   size_t n;
   Err e = {0};
@@ -100,8 +98,7 @@ static void every_damaged_byte_is_seen(void **state) {
   assert_int_equal(corpus_open(&c, folder, &e), E_CORPUS);
 }
 
-static void full_disk_leaves_the_old_file(void **state) {
-  (void)state;
+UNIT(full_disk_leaves_the_old_file) {
   Err e = {0};
   write_small(in("keep.tok"));
   uint64_t before = hash_of(in("keep.tok"));
@@ -129,8 +126,7 @@ static void build(const char *source, const char *out, CorpusCounts *n) {
   if (corpus_build(source, "test", out, n, &e)) fail_msg("%s", e.msg);
 }
 
-static void text_is_split_into_whole_documents(void **state) {
-  (void)state;
+UNIT(text_is_split_into_whole_documents) {
   enum { N = 2000000 };
   CorpusCounts n;
   Corpus c;
@@ -158,8 +154,7 @@ static void text_is_split_into_whole_documents(void **state) {
   free(text);
 }
 
-static void order_and_names_do_not_matter(void **state) {
-  (void)state;
+UNIT(order_and_names_do_not_matter) {
   const char *names[2][3] = {{"f1/a", "f1/b.txt", "f1/sub/c"}, {"f2/z.md", "f2/y/b", "f2/a.txt"}};
   assert_int_equal(mkdir(in("f1"), 0777) | mkdir(in("f1/sub"), 0777) | mkdir(in("f2"), 0777) | mkdir(in("f2/y"), 0777),
                    0);
@@ -174,8 +169,7 @@ static void order_and_names_do_not_matter(void **state) {
   assert_true(hash_of(in("f2.tok")) == hash_of(in("f3.tok")));
 }
 
-static void gzip_is_read_as_its_text(void **state) {
-  (void)state;
+UNIT(gzip_is_read_as_its_text) {
   Err e = {0};
   char *text = make_text(2, 300000);
   write_file(in("g.txt"), text, 300000);
@@ -199,8 +193,7 @@ static void gzip_is_read_as_its_text(void **state) {
   assert_false(file_exists(in("x.tok")));
 }
 
-static void repeats_are_dropped(void **state) {
-  (void)state;
+UNIT(repeats_are_dropped) {
   CorpusCounts n;
   Corpus c;
   Err e = {0};
@@ -233,8 +226,7 @@ static void repeats_are_dropped(void **state) {
   free(text);
 }
 
-static void bad_sources_are_one_clear_line(void **state) {
-  (void)state;
+UNIT(bad_sources_are_one_clear_line) {
   Err e = {0};
   const struct {
     const char *name;
@@ -280,8 +272,7 @@ static void bad_sources_are_one_clear_line(void **state) {
 
 // ---- Names ----------------------------------------------------------------------------------------------
 
-static void names_resolve(void **state) {
-  (void)state;
+UNIT(names_resolve) {
   Err e = {0};
   char path[1024], again[1024];
   setenv("ISOFLOP_DATA", in("data"), 1);

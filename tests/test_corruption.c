@@ -130,8 +130,7 @@ static bool refused(void *m, const char *damage, long at) {
   return read_step(m, ID, &e) == 0 && e.code == E_RECORD;
 }
 
-static void test_a_damaged_checkpoint_is_refused(void **state) {
-  (void)state;
+UNIT(test_a_damaged_checkpoint_is_refused) {
   Err e;
   Model m;
   char *data;
@@ -168,8 +167,7 @@ static bool previous_used(void *user, const char *damage, long at) {
   return good;
 }
 
-static void test_the_generation_before_a_damaged_one_is_used(void **state) {
-  (void)state;
+UNIT(test_the_generation_before_a_damaged_one_is_used) {
   Err e;
   Two two;
   char *data;
@@ -203,8 +201,7 @@ static void test_the_generation_before_a_damaged_one_is_used(void **state) {
 
 // Once, a write renamed whatever was the newest to .old: after a resume from the generation before a damaged one, the
 // next write pushed the only whole generation out before the new one was there.
-static void test_a_damaged_checkpoint_never_pushes_a_whole_one_out(void **state) {
-  (void)state;
+UNIT(test_a_damaged_checkpoint_never_pushes_a_whole_one_out) {
   Err e;
   Model m;
   make_model(&m, 8);
@@ -220,8 +217,7 @@ static void test_a_damaged_checkpoint_never_pushes_a_whole_one_out(void **state)
   model_free(&m);
 }
 
-static void test_a_checkpoint_of_another_run_is_refused(void **state) {
-  (void)state;
+UNIT(test_a_checkpoint_of_another_run_is_refused) {
   Err e;
   Model m, wide;
   make_model(&m, 8);
@@ -248,8 +244,7 @@ static void test_a_checkpoint_of_another_run_is_refused(void **state) {
 }
 
 // A finished model has one generation: an older one may be of another run, and must not take its place unseen.
-static void test_a_damaged_model_is_never_replaced_by_an_older_one(void **state) {
-  (void)state;
+UNIT(test_a_damaged_model_is_never_replaced_by_an_older_one) {
   Err e;
   Model m;
   Progress p, q;
@@ -281,8 +276,7 @@ static bool corpus_refused(void *user, const char *damage, long at) {
   return corpus_open(&c, in("t.tok"), &e) == E_CORPUS && strstr(e.msg, "t.tok");
 }
 
-static void test_a_damaged_token_file_is_refused(void **state) {
-  (void)state;
+UNIT(test_a_damaged_token_file_is_refused) {
   Err e;
   Corpus c;
   char *data;
@@ -304,8 +298,7 @@ static bool record_refused(void *user, const char *damage, long at) {
   return record_read(in("run.ini"), &r, &e) == E_RECORD && strstr(e.msg, "run.ini");
 }
 
-static void test_a_damaged_record_is_refused(void **state) {
-  (void)state;
+UNIT(test_a_damaged_record_is_refused) {
   Err e;
   char *data;
   size_t n;
@@ -322,8 +315,7 @@ static void test_a_damaged_record_is_refused(void **state) {
 // A study file has no checksum: a person writes it. Any byte in the place of any other: refused with the file's name, or
 // the study that the text now says, each of its values in range; a study's folder then takes it only if that is the
 // same study (sweep.c compares every value).
-static void test_a_damaged_study_file_is_refused_or_says_what_it_says(void **state) {
-  (void)state;
+UNIT(test_a_damaged_study_file_is_refused_or_says_what_it_says) {
   Err e;
   Config was, now, again;
   char *text = NULL, *dump = NULL;

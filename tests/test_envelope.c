@@ -57,8 +57,7 @@ static Envelope *fitted(const Made *m) {
 // The winners' ln N lie on stairs of height h about the line; a horizon from a ladder with steps of 16^(1/5) shifts the
 // best size at its compute by less than one stair. A deviation of at most h over a span w changes the slope by no more
 // than h (w^2 / 4) / (w^3 / 12).
-static void noise_free_slope(void **state) {
-  (void)state;
+UNIT(noise_free_slope) {
   Made m = made(.05, 0);
   Envelope *f = fitted(&m);
   assert_true(f->ok);
@@ -88,8 +87,7 @@ static void noise_free_slope(void **state) {
 }
 
 // Where runs are as good before the end of their cosine as at it, most winners stand in for runs that were not made.
-static void early_winners_are_left_out(void **state) {
-  (void)state;
+UNIT(early_winners_are_left_out) {
   Made late = made(.05, 0), early = made(0, 0);
   Envelope *f = fitted(&late), *g = fitted(&early);
   assert_true(g->count[ENVELOPE_EARLY] > f->count[ENVELOPE_EARLY]);
@@ -100,8 +98,7 @@ static void early_winners_are_left_out(void **state) {
 }
 
 // The smoother is exact on a straight line, at its ends too.
-static void smoothing_has_no_lag(void **state) {
-  (void)state;
+UNIT(smoothing_has_no_lag) {
   Made m = made(0, 0);
   for (int i = 0; i < RUNS; i++)
     for (int k = 0; k < POINTS; k++) m.cs.c[i].loss[k] = 3 - .01 * (i / SIZES) - m.cs.c[i].tokens[k] / m.rs.r[i].tokens;
@@ -136,8 +133,7 @@ static Analysis *analysed(const Made *m) {
 // The interval takes off the error that the envelope makes on this grid, where percentiles of draws would put it in twice:
 // without noise every draw is the study itself, so the interval is the truth. With noise it is wider, and the same for
 // any number of threads. Without a surface there is none.
-static void intervals_and_threads(void **state) {
-  (void)state;
+UNIT(intervals_and_threads) {
   Err e;
   Made m = made(.05, 0);
   Analysis *a = analysed(&m);
@@ -172,8 +168,7 @@ static void intervals_and_threads(void **state) {
 
 // Without noise the self-test draws the study that there is: the error it foretells is the error that was made. The
 // smoothed curve ends within 1e-4 of the surface, so hardly a winner changes.
-static void selftest_foretells_the_bias(void **state) {
-  (void)state;
+UNIT(selftest_foretells_the_bias) {
   Err e;
   Made m = made(.05, 0);
   Analysis *a = analysed(&m);
@@ -192,8 +187,7 @@ static void selftest_foretells_the_bias(void **state) {
 }
 
 // On a straight frontier the thirds are what the grid makes of them, whatever that is; a bend of the curves' own shows.
-static void curvature_needs_more_than_the_grid(void **state) {
-  (void)state;
+UNIT(curvature_needs_more_than_the_grid) {
   Err e;
   for (int bent = 0; bent < 2; bent++) {
     Made m = made(.05, 0);
@@ -220,8 +214,7 @@ static void curvature_needs_more_than_the_grid(void **state) {
   }
 }
 
-static void no_curves_no_envelope(void **state) {
-  (void)state;
+UNIT(no_curves_no_envelope) {
   Made m = made(.05, 0);
   for (int i = 2; i < RUNS; i++) m.cs.c[i].n = 0;
   Envelope *f = fitted(&m);
@@ -231,8 +224,7 @@ static void no_curves_no_envelope(void **state) {
   drop(&m);
 }
 
-static void curves_are_read(void **state) {
-  (void)state;
+UNIT(curves_are_read) {
   Err e;
   Record r[2] = {{.id = "0a"}, {.id = "0b"}};
   Records rs = {.n = 2, .r = r};

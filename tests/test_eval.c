@@ -4,8 +4,7 @@
 #include "shape.h"
 #include "testing.h"
 
-static void words_are_what_they_are_said_to_be(void **state) {
-  (void)state;
+UNIT(words_are_what_they_are_said_to_be) {
   const char *text = "The cat_2, d\xc3\xa9j\xc3\xa0-vu (2nd).";  // The, cat_2, déjà, vu, 2nd
   assert_near(eval_bytes_per_word((const uint8_t *)text, strlen(text)), strlen(text) / 5., 1e-12);
   assert_true(isnan(eval_bytes_per_word((const uint8_t *)" ,. ", 4)));
@@ -18,8 +17,7 @@ static uint8_t *text_of(int n, int other) {
   return t;
 }
 
-static void passages_end_where_a_word_ends(void **state) {
-  (void)state;
+UNIT(passages_end_where_a_word_ends) {
   enum { T = 32, N = 50 };
   uint8_t *t = text_of(2000, 7);
   int64_t last = -1;
@@ -62,8 +60,7 @@ static Model model_of(int threads) {
 }
 
 // It writes abcde after every space, so that exactly the words abcde are right; with one link wrong, none is.
-static void last_words_of_a_known_model(void **state) {
-  (void)state;
+UNIT(last_words_of_a_known_model) {
   enum { WORDS = 6000, OTHER = 4 };
   uint8_t *t = text_of(WORDS, OTHER);
   const Corpus c = {.name = "known", .val = t, .n_val = WORDS * 6};
@@ -91,8 +88,7 @@ static void last_words_of_a_known_model(void **state) {
 }
 
 // A model that knows nothing: ln 256 nats a byte, so 256^6 for a word with its space.
-static void perplexity_of_ignorance(void **state) {
-  (void)state;
+UNIT(perplexity_of_ignorance) {
   uint8_t *t = text_of(3000, 5);
   const Corpus c = {.name = "known", .val = t, .n_val = 18000};
   Model m = model_of(1);
@@ -113,8 +109,7 @@ static void perplexity_of_ignorance(void **state) {
   free(t);
 }
 
-static void threads_change_nothing(void **state) {
-  (void)state;
+UNIT(threads_change_nothing) {
   uint8_t *t = text_of(3000, 5);
   for (int i = 0; i < 18000; i++)
     if (rng_uniform(1, (uint64_t)i) < .3) t[i] = (uint8_t)('a' + rng_u64(2, (uint64_t)i) % 26);

@@ -44,8 +44,7 @@ static void drop(Fitted *f) {
   free(f->iso);
 }
 
-static void lsq_matches_normal_equations(void **state) {
-  (void)state;
+UNIT(lsq_matches_normal_equations) {
   // y = 1 + 2x + 3x^2 at x = 0..4, and one residual pattern orthogonal to 1, x, x^2: (-1, 2, 0, -2, 1) / 10.
   double X[5][3], y[5], beta[3], var[3], rss, off[5] = {-.1, .2, 0, -.2, .1};
   for (int i = 0; i < 5; i++) X[i][0] = 1, X[i][1] = i, X[i][2] = i * i, y[i] = 1 + 2 * i + 3 * i * i + off[i];
@@ -60,8 +59,7 @@ static void lsq_matches_normal_equations(void **state) {
   assert_false(lsq_solve(4, 2, &same[0][0], z, beta, &rss, NULL));
 }
 
-static void noise_free_is_exact(void **state) {
-  (void)state;
+UNIT(noise_free_is_exact) {
   Fitted f = fitted(made(.08, .5, 4, .2, 0, 0), RESAMPLES);
   assert_int_equal(f.iso->n, BUDGETS);
   for (int b = 0; b < BUDGETS; b++) {
@@ -98,8 +96,7 @@ static double vertex_shift(double alpha, double beta, double half_width) {
   return q.x0 - q.c[1] / (2 * q.c[2]);
 }
 
-static void known_bias_of_the_vertex(void **state) {
-  (void)state;
+UNIT(known_bias_of_the_vertex) {
   assert_near(vertex_shift(.35, .35, log(4)), 0, 1e-12);
   double narrow = vertex_shift(.45, .25, log(2)), wide = vertex_shift(.45, .25, log(8));
   assert_true(narrow > 0 && wide > narrow);
@@ -112,8 +109,7 @@ static void known_bias_of_the_vertex(void **state) {
   assert_near(narrow / (.2 * m4 / m2 / 6), 1, .02);
 }
 
-static void edge_minima_are_left_out(void **state) {
-  (void)state;
+UNIT(edge_minima_are_left_out) {
   // shift > ln span: every sampled size lies above the optimum; between the two smallest sizes: edge.
   Fitted outside = fitted(made(.08, .5, 4, log(4) + .1, 0, 0), 20);
   Fitted edge = fitted(made(.08, .5, 4, log(4) - .1, 0, 0), 20),
@@ -137,8 +133,7 @@ static void edge_minima_are_left_out(void **state) {
   drop(&four);
 }
 
-static void few_sizes_give_no_parabola(void **state) {
-  (void)state;
+UNIT(few_sizes_give_no_parabola) {
   Records rs = made(.08, .5, 4, 0, 0, 0);
   for (int i = 4; i < SIZES; i++) rs.r[i].params.total = rs.r[3].params.total;  // 8 runs of 4 sizes
   Fitted f = fitted(rs, 0);
@@ -149,8 +144,7 @@ static void few_sizes_give_no_parabola(void **state) {
   drop(&f);
 }
 
-static void excluded_runs_say_why(void **state) {
-  (void)state;
+UNIT(excluded_runs_say_why) {
   Records rs = made(.08, .5, 4, 0, 0, 0);
   strcpy(rs.r[1].status, "diverged"), strcpy(rs.r[1].reason, "loss is nan at step 7"), rs.r[1].val_loss = NAN;
   rs.r[2].val_loss = INFINITY;
@@ -167,8 +161,7 @@ static void excluded_runs_say_why(void **state) {
   drop(&f);
 }
 
-static void bootstrap_is_deterministic_and_tight(void **state) {
-  (void)state;
+UNIT(bootstrap_is_deterministic_and_tight) {
   Fitted f = fitted(made(.08, .5, 4, 0, .004, 5), RESAMPLES), g = fitted(made(.08, .5, 4, 0, .004, 5), RESAMPLES);
   assert_memory_equal(&f.iso->n_law, &g.iso->n_law, sizeof f.iso->n_law);
   const Interval *a = &f.iso->n_law.exponent;
@@ -187,8 +180,7 @@ static void bootstrap_is_deterministic_and_tight(void **state) {
 
 // 80 % intervals of 60 studies: 300 vertices, 60 exponents. Binomial sd of the coverage: .023 and .052; three of those
 // allowed.
-static void intervals_cover(void **state) {
-  (void)state;
+UNIT(intervals_cover) {
   int vertices = 0, exponents = 0;
   enum { STUDIES = 60 };
   for (int t = 0; t < STUDIES; t++) {
@@ -206,8 +198,7 @@ static void intervals_cover(void **state) {
 
 // Each size has noise of its own that its six seeds share, as large as what a run adds: residuals drawn run by run would
 // take the seeds for six sizes, and their intervals would hold the vertex in some 45 % of cases.
-static void intervals_cover_what_seeds_share(void **state) {
-  (void)state;
+UNIT(intervals_cover_what_seeds_share) {
   enum { STUDIES = 40, SEEDS = 6 };
   int vertices = 0, exponents = 0;
   for (int t = 0; t < STUDIES; t++) {
@@ -231,8 +222,7 @@ static void intervals_cover_what_seeds_share(void **state) {
   assert_true(fabs(exponents / 40. - .8) < 3 * .063);
 }
 
-static void seed_noise_is_pooled(void **state) {
-  (void)state;
+UNIT(seed_noise_is_pooled) {
   Records rs = made(.08, .5, 4, 0, 0, 0);
   // Two cells of two seeds each, losses 2 d apart: pooled variance ((2 d1^2) + (2 d2^2)) / 2.
   for (int c = 0; c < 2; c++) {
@@ -248,8 +238,7 @@ static void seed_noise_is_pooled(void **state) {
   drop(&f);
 }
 
-static void short_names(void **state) {
-  (void)state;
+UNIT(short_names) {
   assert_string_equal(text_budget(1e11), "1e11");
   assert_string_equal(text_budget(1.6e12), "1.6e12");
   assert_string_equal(text_budget(2.56e13), "2.56e13");
@@ -261,8 +250,7 @@ static void short_names(void **state) {
 
 // The errors that draws make where the law is known are taken off the value, each as much wider: estimates that come out
 // .1 too high are too high by that, and a long tail above becomes one below.
-static void basic_intervals(void **state) {
-  (void)state;
+UNIT(basic_intervals) {
   enum { DRAWS = 11 };
   PowerLaw *l = malloc(sizeof *l);
   law_clear(l);

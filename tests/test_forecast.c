@@ -23,8 +23,7 @@ static const char *const PLAN[] = {"budgets=7.5e10, 1.8e11, 4.2e11, 1e12, 2.4e12
                                    "sizes_per_budget=8", "seeds=2", NULL};
 
 // Without noise the surface is found exactly, and what Approach 2 is off by is its lean alone: the same in every draw.
-static void noise_free_leaves_the_bias(void **state) {
-  (void)state;
+UNIT(noise_free_leaves_the_bias) {
   int runs;
   SelfTest *t = forecast(PLAN, 1e-9, 12, &runs);
   assert_int_equal(runs, 80);
@@ -39,8 +38,7 @@ static void noise_free_leaves_the_bias(void **state) {
 }
 
 // Twice the noise, twice the width; every stage of a plan that waits for its smaller budgets is in it.
-static void width_follows_the_noise(void **state) {
-  (void)state;
+UNIT(width_follows_the_noise) {
   int runs, staged;
   SelfTest *t = forecast(PLAN, .004, 30, &runs), *u = forecast(PLAN, .008, 30, &runs);
   const double ratio = selftest_row(u, "2", "a")->width / selftest_row(t, "2", "a")->width;
@@ -54,8 +52,7 @@ static void width_follows_the_noise(void **state) {
   free(t);
 }
 
-static void threads_change_nothing(void **state) {
-  (void)state;
+UNIT(threads_change_nothing) {
   int runs;
   omp_set_num_threads(1);
   SelfTest *t = forecast(PLAN, .01, 4, &runs);
@@ -66,8 +63,7 @@ static void threads_change_nothing(void **state) {
   free(t), free(u);
 }
 
-static void too_small_a_plan_is_refused(void **state) {
-  (void)state;
+UNIT(too_small_a_plan_is_refused) {
   static Study s;
   Config c;
   Err e;

@@ -8,8 +8,7 @@ static int imported(const char *text, Records *rs, Curves *cs, Err *e) {
 }
 
 // One row of N = 2e5, D = 5e6, C = 6e12, loss 2.5 in every layout.
-static void layouts(void **state) {
-  (void)state;
+UNIT(layouts) {
   static const char *const texts[] = {
       "N,D,loss\n2e5,5e6,2.5\n",
       "C,N,loss\n6e12,2e5,2.5\n",
@@ -37,8 +36,7 @@ static void layouts(void **state) {
   }
 }
 
-static void bad_files_are_one_line(void **state) {
-  (void)state;
+UNIT(bad_files_are_one_line) {
   static const struct {
     const char *text, *says;
   } bad[] = {
@@ -70,8 +68,7 @@ static void bad_files_are_one_line(void **state) {
 }
 
 // Found by fuzzing: jansson's message quotes what it could not read, and with it a line's end.
-static void a_quoted_line_end_does_not_break_the_message(void **state) {
-  (void)state;
+UNIT(a_quoted_line_end_does_not_break_the_message) {
   Records rs;
   Curves cs;
   Err e;
@@ -79,8 +76,7 @@ static void a_quoted_line_end_does_not_break_the_message(void **state) {
   for (const char *c = e.msg; *c; c++) assert_true((unsigned char)*c >= ' ' && *c != 127);
 }
 
-static void curves_end_in_their_run(void **state) {
-  (void)state;
+UNIT(curves_end_in_their_run) {
   Records rs;
   Curves cs;
   Err e;
@@ -100,8 +96,7 @@ static void curves_end_in_their_run(void **state) {
 }
 
 // From N, D and loss alone: budgets are found, all approaches that need no curve run, files appear.
-static void whole_way(void **state) {
-  (void)state;
+UNIT(whole_way) {
   static const Surface s = {1.2, 30, 50, .35, .33};
   Err e;
   FILE *f = fopen(in("runs.csv"), "w");

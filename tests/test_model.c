@@ -289,8 +289,7 @@ static double step_bits(float *grads, const Case *c, const RefGpt *r, int thread
   return loss;
 }
 
-static void threads_and_batches_do_not_change_bits(void **state) {
-  (void)state;
+UNIT(threads_and_batches_do_not_change_bits) {
   static const Case shapes[] = {{24, 2, 3, 33, 5, true, true, 1, 0, false},
                                 {40, 2, 2, 16, 5, false, true, 1, 0, false},
                                 {40, 2, 2, 16, 5, false, true, 1, .bf16 = true}};
@@ -333,8 +332,7 @@ static void threads_and_batches_do_not_change_bits(void **state) {
 }
 
 // A model made for inference gives the training model's losses and logits bit for bit; no later token changes a logit.
-static void inference_and_causality(void **state) {
-  (void)state;
+UNIT(inference_and_causality) {
   const Case c = {40, 2, 5, 33, 2, true, true, 1, 0, false};
   RefGpt *r = random_ref(&c);
   Model m, inference;
@@ -367,8 +365,7 @@ static void inference_and_causality(void **state) {
 // ---- Initialisation ----------------------------------------------------------------------------------
 
 // Sample mean and deviation of n normals lie within 5 standard errors: std/sqrt(n) and std/sqrt(2n).
-static void initialisation_is_as_the_table_says(void **state) {
-  (void)state;
+UNIT(initialisation_is_as_the_table_says) {
   const Case c = {48, 2, 3, 16, 1, false, true, 1, 0, false};
   Config cfg;
   Err e;

@@ -104,8 +104,7 @@ static void check_steps(const char *optimizer, bool tied, double clip, double gr
   model_free(&m);
 }
 
-static void steps_match_the_formulas(void **state) {
-  (void)state;
+UNIT(steps_match_the_formulas) {
   for (int k = 0; kernels_all[k]; k++) {
     if (kernels_init(kernels_all[k]->name) != 0) continue;
     check_steps("adamw", false, 0.75, 1);
@@ -118,8 +117,7 @@ static void steps_match_the_formulas(void **state) {
   kernels_init(NULL);
 }
 
-static void padding_stays_zero(void **state) {
-  (void)state;
+UNIT(padding_stays_zero) {
   Config c;
   Err e;
   Model m;
@@ -143,8 +141,7 @@ static void padding_stays_zero(void **state) {
 
 // A gradient that is not finite changes nothing but is cleared. One beyond the squares of float is finite still, and
 // clipped.
-static void bad_gradients_change_nothing(void **state) {
-  (void)state;
+UNIT(bad_gradients_change_nothing) {
   for (int k = 0; kernels_all[k]; k++) {
     if (kernels_init(kernels_all[k]->name) != 0) continue;
     Model m;
@@ -176,8 +173,7 @@ static void bad_gradients_change_nothing(void **state) {
   kernels_init(NULL);
 }
 
-static void threads_do_not_change_bits(void **state) {
-  (void)state;
+UNIT(threads_do_not_change_bits) {
   for (int k = 0; kernels_all[k]; k++) {
     if (kernels_init(kernels_all[k]->name) != 0) continue;
     Model m[3];
@@ -200,8 +196,7 @@ static void near_double(double got, double want) {
   if (!(fabs(got - want) <= 1e-12 * fabs(want))) fail_msg("%.17g, expected %.17g", got, want);
 }
 
-static void schedule_is_warm_up_and_cosine(void **state) {
-  (void)state;
+UNIT(schedule_is_warm_up_and_cosine) {
   Config c;
   config_defaults(&c);
   c.lr = 0.02, c.lr_final = 0.1, c.warmup = 0.1, c.cosine_cycle = 1;

@@ -3,8 +3,7 @@
 #include "testing.h"
 
 // Table A4 to the printed digit, and N to the digits of its name ("552M", "1.1B").
-static void six_ratios_to_the_printed_digit(void **state) {
-  (void)state;
+UNIT(six_ratios_to_the_printed_digit) {
   int n = 0;
   for (const PaperShape *s = paper_shapes; s->name; s++, n++) {
     char *unit;
@@ -17,8 +16,7 @@ static void six_ratios_to_the_printed_digit(void **state) {
 }
 
 // The surface gives the exponents of Table 2 and, rounded, the printed parameters.
-static void surface_is_the_published_one(void **state) {
-  (void)state;
+UNIT(surface_is_the_published_one) {
   const Surface *s = &paper_surface;
   assert_near(log(s->A), 6.0073404, 1e-12);
   assert_near(log(s->B), 6.0179186, 1e-12);
@@ -30,8 +28,7 @@ static void surface_is_the_published_one(void **state) {
 }
 
 // C = 6ND in Table 3, to the digits that are printed, and its slope is Approach 1's .50.
-static void table3_is_consistent(void **state) {
-  (void)state;
+UNIT(table3_is_consistent) {
   int n = 0;
   const PaperOptimum *q = paper_table3;
   for (; q->N > 0; q++, n++) {
@@ -43,8 +40,7 @@ static void table3_is_consistent(void **state) {
 }
 
 // Kaplan's law crosses the paper's where both were measured, and its slope is .73.
-static void kaplan_is_steeper(void **state) {
-  (void)state;
+UNIT(kaplan_is_steeper) {
   assert_near(log(kaplan_size(1e22) / kaplan_size(1e20)) / log(100), .73, 1e-9);
   assert_near(kaplan_size(8.64e19), 1.3e9, 1);
 }

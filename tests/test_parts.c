@@ -71,8 +71,7 @@ static void study_closed(Records *all, StudyFit *s) {
   records_free(all);
 }
 
-static void runs_find_their_parts(void **state) {
-  (void)state;
+UNIT(runs_find_their_parts) {
   Records all;
   StudyFit s;
   study_opened(&all, &s);
@@ -103,8 +102,7 @@ static int used_of(const Points *ps) {
 
 // from_flops leaves runs out of the laws and of nothing else: the same as if they had never been there; and beside that
 // everything as it was without it.
-static void laws_from_a_compute_on(void **state) {
-  (void)state;
+UNIT(laws_from_a_compute_on) {
   Err e;
   Records all, again;
   StudyFit before, s;
@@ -157,8 +155,7 @@ static void laws_from_a_compute_on(void **state) {
 static double cycle_of(const Record *r) { return r->cfg.cosine_cycle; }
 
 // Luck that runs of one seed share falls out of a difference, and is there in the noise between seeds.
-static void differences_are_paired(void **state) {
-  (void)state;
+UNIT(differences_are_paired) {
   Err e;
   Records all;
   StudyFit s;
@@ -181,8 +178,7 @@ static void differences_are_paired(void **state) {
   study_closed(&all, &s);
 }
 
-static void page_has_every_part(void **state) {
-  (void)state;
+UNIT(page_has_every_part) {
   Err e;
   if (report_study(folder, 3, 100, NULL, &e)) fail_msg("%s", e.msg);
   char *page = slurp(in("report.html"));
@@ -205,8 +201,7 @@ static void page_has_every_part(void **state) {
   free(csv);
 }
 
-static void verdict_is_shown_as_written(void **state) {
-  (void)state;
+UNIT(verdict_is_shown_as_written) {
   Err e;
   FILE *f = fopen(in("verdict.csv"), "w");
   fputs("part,size,run_id,runs,verdict,params,tokens,flops,forecast,p10,p90,loss,bits_per_byte,bits_per_byte_se,word_"

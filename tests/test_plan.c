@@ -22,8 +22,7 @@ static int plan_one(Plan *p, const Config *study, uint64_t corpus_hash, double t
   return plan_make(p, &s, NULL, e);
 }
 
-static void test_cells_meet_the_study(void **state) {
-  (void)state;
+UNIT(test_cells_meet_the_study) {
   const char *sets[] = {"budgets=4e11, 1.6e12, 6.4e12", "tokens_per_param=2, 400", "sizes_per_budget=7",
                         "seeds=2, 1, 3", "seed=10", NULL};
   const Config study = study_of(sets);
@@ -58,8 +57,7 @@ static void test_cells_meet_the_study(void **state) {
 }
 
 // The sizes taken are near a log-even grid: no gap is wider than one grid step and what the family's own gaps make it.
-static void test_sizes_are_even(void **state) {
-  (void)state;
+UNIT(test_sizes_are_even) {
   const char *sets[] = {"budgets=1e12", "params_range=1e4, 3e5", "sizes_per_budget=6", NULL};
   const Config study = study_of(sets);
   Plan p;
@@ -83,8 +81,7 @@ static void test_sizes_are_even(void **state) {
 }
 
 // Also where nearly every member is wanted and the grid's points crowd between two of them.
-static void test_sizes_are_distinct_for_any_number(void **state) {
-  (void)state;
+UNIT(test_sizes_are_distinct_for_any_number) {
   for (int want = 1; want <= 40; want++) {
     const char *sets[] = {"budgets=1e12", "params_range=4e3, 1e6", NULL};
     Config study = study_of(sets);
@@ -98,8 +95,7 @@ static void test_sizes_are_distinct_for_any_number(void **state) {
   }
 }
 
-static void test_a_range_for_each_budget(void **state) {
-  (void)state;
+UNIT(test_a_range_for_each_budget) {
   const char *sets[] = {"budgets=1e11, 1e12", "params_range=1e4, 5e4, 1e5, 4e5", "sizes_per_budget=4", NULL};
   const Config study = study_of(sets);
   Plan p;
@@ -114,8 +110,7 @@ static void test_a_range_for_each_budget(void **state) {
   plan_free(&p);
 }
 
-static void test_what_cannot_be_met_is_refused(void **state) {
-  (void)state;
+UNIT(test_what_cannot_be_met_is_refused) {
   const struct { const char *set, *says; } bad[] = {
     {"budgets=1e6", "budget 1e+06"},
     {"tokens_per_param=1e5, 1e6", "no member of the family"},
@@ -139,8 +134,7 @@ static void test_what_cannot_be_met_is_refused(void **state) {
   assert_refused(plan_one(&p, &study, 1, CORPUS, &e), &e, E_CONFIG, "miss the budget");
 }
 
-static void test_measure_covers_every_cell(void **state) {
-  (void)state;
+UNIT(test_measure_covers_every_cell) {
   const char *sets[] = {"budgets=1e9, 2e9", "params_range=4000, 20000", "sizes_per_budget=3", "seq_len=32",
                         "seeds=2", NULL};
   const Config study = study_of(sets);
@@ -165,8 +159,7 @@ static void test_measure_covers_every_cell(void **state) {
   plan_free(&p);
 }
 
-static void test_makespan(void **state) {
-  (void)state;
+UNIT(test_makespan) {
   const double runs[] = {5, 4, 3, 3};
   double one[] = {1}, two[] = {0, 0}, late[] = {0, 10};
   assert_true(plan_makespan(runs, 4, one, 1) == 16);
@@ -175,8 +168,7 @@ static void test_makespan(void **state) {
   assert_true(plan_makespan(runs, 0, two, 0) == 0);
 }
 
-static void test_durations(void **state) {
-  (void)state;
+UNIT(test_durations) {
   assert_string_equal(plan_duration(2.25), "2.2 s");
   assert_string_equal(plan_duration(59.4), "59 s");
   assert_string_equal(plan_duration(59.6), "1 min 0 s");

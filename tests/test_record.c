@@ -35,15 +35,13 @@ static Record back(const Record *a) {
   return b;
 }
 
-static void test_round_trip(void **state) {
-  (void)state;
+UNIT(test_round_trip) {
   const Record a = sample(5), b = back(&a);
   assert_same(&a, &b);
 }
 
 // What a crashed run says may hold anything; the record must stay one that can be read.
-static void test_reason_stays_on_its_line(void **state) {
-  (void)state;
+UNIT(test_reason_stays_on_its_line) {
   Record a = sample(1);
   strncpy(a.status, "failed", sizeof a.status);  // with zeros to its end
   strcpy(a.reason, "signal 6: x.c:3: f: Assertion `a ; b' failed.\n[result]\tlost = [1] # \"so\"");
@@ -54,8 +52,7 @@ static void test_reason_stays_on_its_line(void **state) {
 }
 
 // Cut anywhere, or with any one bit turned over: refused, with the file's name.
-static void test_every_damage_is_seen(void **state) {
-  (void)state;
+UNIT(test_every_damage_is_seen) {
   Err e;
   char *text;
   size_t len;
@@ -76,8 +73,7 @@ static void test_every_damage_is_seen(void **state) {
   assert_int_equal(record_read("/no/such/run.ini", &b, &e), E_IO);
 }
 
-static void test_study(void **state) {
-  (void)state;
+UNIT(test_study) {
   Err e;
   Records rs;
   assert_int_equal(records_load(in("study"), &rs, &e), E_RECORD);

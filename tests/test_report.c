@@ -40,8 +40,7 @@ static char *reported(const char *study, int draws) {
   return slurp(page);
 }
 
-static void fits_csv_holds_the_laws(void **state) {
-  (void)state;
+UNIT(fits_csv_holds_the_laws) {
   Err e;
   assert_int_equal(fit_study(folder, 0, NULL, &e), OK);
   char *text = slurp(in("fits.csv"));
@@ -56,8 +55,7 @@ static void fits_csv_holds_the_laws(void **state) {
   free(text);
 }
 
-static void page_is_whole_and_offline(void **state) {
-  (void)state;
+UNIT(page_is_whole_and_offline) {
   char *page = reported(folder, 0);
   assert_non_null(strstr(page, "C<sup>0.500</sup>"));
   assert_non_null(strstr(page, "loss &lt;nan&gt; &amp; gone"));
@@ -77,8 +75,7 @@ static void page_is_whole_and_offline(void **state) {
   for (int i = 0; i < COUNT(files); i++) free(slurp(in("figures/%s", files[i])));
 }
 
-static void same_bytes_again(void **state) {
-  (void)state;
+UNIT(same_bytes_again) {
   static const char *const files[] = {"fits.csv", "report.html", "figures/fig3.svg", "figures/fig3_laws.csv",
                                       "tables/budgets.csv"};
   char *before[COUNT(files)];
@@ -93,8 +90,7 @@ static void same_bytes_again(void **state) {
 }
 
 // The link lies over the point: gnuplot's own circle and ours agree to a pixel.
-static void marks_lie_on_points(void **state) {
-  (void)state;
+UNIT(marks_lie_on_points) {
   char *page = reported(folder, 0), *svg = slurp(in("figures/fig3_valleys.svg"));
   int found = 0;
   for (char *s = strstr(page, "id=\"fig3\""); (s = strstr(s, "class=\"mark\"")) != NULL && found < 34; s++) {
@@ -112,8 +108,7 @@ static void marks_lie_on_points(void **state) {
   free(svg), free(page);
 }
 
-static void missing_gnuplot_is_one_line(void **state) {
-  (void)state;
+UNIT(missing_gnuplot_is_one_line) {
   Err e;
   char *path = strdup(getenv("PATH"));
   unlink(in("fits.csv"));
@@ -125,16 +120,14 @@ static void missing_gnuplot_is_one_line(void **state) {
   assert_true(file_exists(in("fits.csv")));
 }
 
-static void broken_script_is_named(void **state) {
-  (void)state;
+UNIT(broken_script_is_named) {
   Err e;
   write_text(in("bad.gp"), "set terminal dumb\nplot sin(x\n");
   assert_refused(figures_gnuplot(folder, "bad.gp", &e), &e, E_IO, "bad.gp");
   assert_non_null(strstr(e.msg, "line 2"));
 }
 
-static void bad_records_are_named(void **state) {
-  (void)state;
+UNIT(bad_records_are_named) {
   Err e;
   assert_int_equal(dir_make(in("runs/damaged"), &e), OK);
   write_text(in("runs/damaged/run.ini"), "[result]\nstatus = fin");
@@ -154,8 +147,7 @@ static void bad_records_are_named(void **state) {
 }
 
 // Reports honestly on whatever part has been run: one run, no budget that can be fitted.
-static void one_run_is_reported(void **state) {
-  (void)state;
+UNIT(one_run_is_reported) {
   Record r;
   Err e;
   assert_int_equal(record_read(in("runs/%016x/run.ini", 0), &r, &e), OK);
@@ -184,8 +176,7 @@ static void write_curves(const char *study) {
   }
 }
 
-static void curves_surface_floor_and_selftest_are_shown(void **state) {
-  (void)state;
+UNIT(curves_surface_floor_and_selftest_are_shown) {
   static const char *const ids[] = {"fig2", "fig3", "fig4", "selftest", "floor"};
   write_curves(in("made"));
   char *page = reported(in("made"), 5), *fits = slurp(in("made/fits.csv")),
@@ -216,8 +207,7 @@ static void curves_surface_floor_and_selftest_are_shown(void **state) {
   free(page), free(fits), free(lines), free(envelope);
 }
 
-static void draws_are_checked(void **state) {
-  (void)state;
+UNIT(draws_are_checked) {
   char *bad[] = {"fit", "--selftest", "many", folder}, *few[] = {"fit", "--selftest", "-1", folder},
        *end[] = {"fit", folder, "--selftest"};
   assert_int_equal(fit_main(4, bad), E_USAGE);

@@ -12,8 +12,7 @@ static Config shape(int C, int L, int H, int T, bool tied, bool qk_norm) {
 }
 
 // Counted over the tensors of a real model: parameters as they are, FLOPs as 2 x 3 for every weight a token meets.
-static void counts_match_the_tensors_of_a_model(void **state) {
-  (void)state;
+UNIT(counts_match_the_tensors_of_a_model) {
   for (int option = 0; option < 4; option++) {
     Config c = shape(24, 3, 2, 33, option & 1, option & 2);
     Err e;
@@ -50,8 +49,7 @@ static void counts_match_the_tensors_of_a_model(void **state) {
 
 // One shape by hand: C 64, L 3, T 128. A layer has 3*4096 + 4096 + 2*4*4096 = 49,152 weights and 2*128*64 = 16,384
 // multiply-adds of attention a token; logits 16,384. Forward 2 * (3 * 65,536 + 16,384) = 425,984.
-static void one_shape_by_hand(void **state) {
-  (void)state;
+UNIT(one_shape_by_hand) {
   Config c = shape(64, 3, 4, 128, false, false);
   assert_true(shape_flops(&c).exact == 3 * 425984.0);
   assert_true(shape_params(&c).total == 2 * 16384 + 3 * (49152 + 128) + 64);
@@ -62,8 +60,7 @@ static void one_shape_by_hand(void **state) {
 // Table A4 of Hoffmann et al. 2022: exact FLOPs over 6 N D of six of their models, printed to two decimals. Theirs
 // count no embedding and no logits, do count the softmax (3 a score, in each head), and N = V d + L (5 d^2 + 8 d^2)
 // with V = 32000, S = 2048.
-static void table_a4_of_the_paper(void **state) {
-  (void)state;
+UNIT(table_a4_of_the_paper) {
   static const struct {
     int d, heads, layers;
     double ratio;
@@ -83,8 +80,7 @@ static void table_a4_of_the_paper(void **state) {
 
 // Every member is a shape the model accepts; N grows strictly, by less than 2.5 times a step, and neither width nor
 // depth ever falls.
-static void family_grows_smoothly(void **state) {
-  (void)state;
+UNIT(family_grows_smoothly) {
   Config c = shape(32, 2, 2, 128, false, true), last = c;
   int n = 0;
   double first = 0;
@@ -115,8 +111,7 @@ static Config resolved(const char *options[], double budget) {
 }
 
 // The rule is its options and nothing else: each of them moves what it says, by as much as it says, and that alone.
-static void recipe_follows_its_options(void **state) {
-  (void)state;
+UNIT(recipe_follows_its_options) {
   const Config base = resolved((const char *[]){"lr_at=0.004", NULL}, 4e11);  // away from lr_max
   const double N = shape_params(&base).total;
   assert_true(fabs(base.lr / (0.004 * pow(N / 41e3, -0.27)) - 1) < 1e-14);

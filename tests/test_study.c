@@ -32,8 +32,7 @@ static int count(const Plan *p, int part) {
   return n;
 }
 
-static void test_parts_copy_what_is_shared(void **state) {
-  (void)state;
+UNIT(test_parts_copy_what_is_shared) {
   Study s;
   study_good(&s, "[part a]\nseed = 5\n[study]\nbudgets = 1e11\n[train]\nlr = 0.01\n[part b]\nlr = 0.02\n[part a]\n"
                  "warmup = 0.3\n", "weight_decay=0.5");
@@ -53,8 +52,7 @@ static void test_parts_copy_what_is_shared(void **state) {
   assert_string_equal(s.part[0].name, "isoflop");
 }
 
-static void test_bad_studies_are_refused(void **state) {
-  (void)state;
+UNIT(test_bad_studies_are_refused) {
   const struct { const char *text, *set, *says; } bad[] = {
     {"[part a]\nlrr = 1\n", NULL, "in.ini:2: unknown key 'lrr'"},
     {"[part a]\nlr = 1\nlr = 2\n", NULL, "in.ini:3: lr is set twice"},
@@ -71,8 +69,7 @@ static void test_bad_studies_are_refused(void **state) {
   }
 }
 
-static void test_a_cell_of_two_parts_is_one(void **state) {
-  (void)state;
+UNIT(test_a_cell_of_two_parts_is_one) {
   Study s;
   Plan p;
   study_good(&s, "[study]\nbudgets = 1e11\nparams_range = 10000, 100000\nsizes_per_budget = 4\n[part isoflop]\nseeds = 2\n"
@@ -96,8 +93,7 @@ static void test_a_cell_of_two_parts_is_one(void **state) {
   plan_free(&p);
 }
 
-static void test_horizons_span_their_range(void **state) {
-  (void)state;
+UNIT(test_horizons_span_their_range) {
   Study s;
   Plan p;
   study_good(&s, "[study]\nkind = horizons\nhorizons = 4\nparams_range = 10000, 100000\nsizes_per_budget = 3\n"
@@ -131,8 +127,7 @@ static const char STAGED[] = "[study]\nbudgets = 1e11, 2e11, 4e11, 8e11\nparams_
                              "recentre = 2\nspan = 3\n[part isoflop]\nseed = 1\n[part verdict]\nkind = verdict\n"
                              "budgets = 6.4e12\n";
 
-static void test_later_budgets_wait_and_are_centred(void **state) {
-  (void)state;
+UNIT(test_later_budgets_wait_and_are_centred) {
   Study s;
   Plan first, second, third;
   study_good(&s, STAGED, NULL);
@@ -180,8 +175,7 @@ static void test_later_budgets_wait_and_are_centred(void **state) {
   free(rs.r);
 }
 
-static void test_a_folder_remembers_its_study(void **state) {
-  (void)state;
+UNIT(test_a_folder_remembers_its_study) {
   Study s, back, other;
   Err e;
   study_good(&s, STAGED, NULL);
@@ -209,8 +203,7 @@ static void test_a_folder_remembers_its_study(void **state) {
   assert_int_equal(study_compare(folder, &other, &e), E_RECORD);
 }
 
-static void test_a_forecast_is_read_back(void **state) {
-  (void)state;
+UNIT(test_a_forecast_is_read_back) {
   const Forecast f = {.budget = 6.4e13, .n_opt = 123456.789, .member = {12, 19}, .N = {1e5 / 3, 4e5}, .D = {1e7, 2.5e6},
                       .loss = {{1.5, 1.4, 1.6}, {1.7, 1.6, 1.0 / 3}}, .gap = {.2, .1, .3}, .n_iso = {NAN, NAN, NAN},
                       .n_surface = {1e5, 9e4, 2e5}, .run_sd = .01, .misfit_sd = 1e-3 / 7};

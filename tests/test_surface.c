@@ -32,8 +32,7 @@ static void assert_same(const Surface *p, const Surface *q, double relative) {
     assert_near(surface_quantities[i].of(p) / surface_quantities[i].of(q), 1, relative);
 }
 
-static void noise_free_is_recovered(void **state) {
-  (void)state;
+UNIT(noise_free_is_recovered) {
   // The second: the paper's own, at its budgets, from log E, log A, log B as its source has them.
   const Surface published = {exp(.5267228), exp(6.0073404), exp(6.0179186), .33917084, .2849083};
   const struct {
@@ -70,8 +69,7 @@ static double objective(const Points *ps, const Surface *s) {
   return sum;
 }
 
-static void noisy_optimum_is_a_minimum(void **state) {
-  (void)state;
+UNIT(noisy_optimum_is_a_minimum) {
   Point p[N];
   Points ps;
   grid(p, &ps, &toy, 1e11, .06, 0, .004);
@@ -95,8 +93,7 @@ static void noisy_optimum_is_a_minimum(void **state) {
   free(f);
 }
 
-static void intervals_hold_and_threads_do_not_matter(void **state) {
-  (void)state;
+UNIT(intervals_hold_and_threads_do_not_matter) {
   Point p[N];
   Points ps;
   grid(p, &ps, &toy, 1e11, .06, 0, .004);
@@ -121,8 +118,7 @@ static void intervals_hold_and_threads_do_not_matter(void **state) {
   free(f), free(g);
 }
 
-static void too_little_is_no_surface(void **state) {
-  (void)state;
+UNIT(too_little_is_no_surface) {
   Point p[N];
   Points ps;
   grid(p, &ps, &toy, 1e11, .06, 0, 0);
@@ -137,8 +133,7 @@ static void too_little_is_no_surface(void **state) {
   free(f);
 }
 
-static void frontier_is_the_formula_for_6nd(void **state) {
-  (void)state;
+UNIT(frontier_is_the_formula_for_6nd) {
   Point p[N];
   Points ps;
   Err e;
@@ -163,8 +158,7 @@ static void frontier_is_the_formula_for_6nd(void **state) {
 }
 
 // A cost that is no parabola: which one lies nearest does not depend on how many seeds a size had.
-static void cost_counts_a_size_once(void **state) {
-  (void)state;
+UNIT(cost_counts_a_size_once) {
   Point p[2 * N];
   Points ps;
   CostCurve once, often;
@@ -178,8 +172,7 @@ static void cost_counts_a_size_once(void **state) {
 }
 
 // Cost of a token 6 N^1.1: then N^1.1 D = C / 6, and with M = N^1.1 the optimum is the formula's in M with alpha / 1.1.
-static void frontier_follows_the_cost(void **state) {
-  (void)state;
+UNIT(frontier_follows_the_cost) {
   Point p[N];
   Points ps;
   Err e;
@@ -200,8 +193,7 @@ static void frontier_follows_the_cost(void **state) {
   free(s), free(f);
 }
 
-static void runs_are_moved_along_the_surface(void **state) {
-  (void)state;
+UNIT(runs_are_moved_along_the_surface) {
   Point p[N];
   Points ps;
   grid(p, &ps, &toy, 1e11, .06, 0, 0);
@@ -239,8 +231,7 @@ static SelfTest *tested(const Analysis *a, int draws) {
 
 // Without noise every draw is the surface itself: Approach 3 is exact, and the parabola is off by what it is off on
 // noise-free losses, which its own fit to them says.
-static void selftest_without_noise(void **state) {
-  (void)state;
+UNIT(selftest_without_noise) {
   Point p[N];
   Analysis *a = analysed(p, 0);
   a->points.seed_cells = 1, a->points.seed_sd = 0;
@@ -264,8 +255,7 @@ static void selftest_without_noise(void **state) {
 
 // With noise: errors scale with it, the mean error is small beside them, and about 80 % of the intervals hold the
 // truth. 200 draws: binomial sd .028; four of them, and .05 for what 200 resamples of 42 runs leave.
-static void selftest_with_noise(void **state) {
-  (void)state;
+UNIT(selftest_with_noise) {
   Point p[N];
   Analysis *a = analysed(p, 0);
   SelfTest *t[2];
@@ -294,8 +284,7 @@ static void selftest_with_noise(void **state) {
 // The runs of a cell share their part of the noise: with eight seeds a cell and no noise of their own the fits are as
 // uncertain as with one. Intervals by run, which took seeds for independent, were narrower by sqrt(8) and held the truth in
 // .35 of the draws; drawn by size they hold it.
-static void selftest_cells_share(void **state) {
-  (void)state;
+UNIT(selftest_cells_share) {
   enum { SEEDS = 8 };
   static Record record[SEEDS * N];
   static Point many[SEEDS * N];
@@ -319,8 +308,7 @@ static void selftest_cells_share(void **state) {
   free(t), free(a);
 }
 
-static void selftest_threads_do_not_matter(void **state) {
-  (void)state;
+UNIT(selftest_threads_do_not_matter) {
   Point p[N];
   Analysis *a = analysed(p, .004);
   omp_set_num_threads(1);

@@ -15,8 +15,7 @@ static Corpus open_synth(const char *name, size_t train, size_t val) {
   return c;
 }
 
-static void same_bytes_everywhere(void **state) {
-  (void)state;
+UNIT(same_bytes_everywhere) {
   Corpus c = open_synth("golden.tok", 1000000, 100000);
   // A change of these values is a new source: all synthetic results change with it.
   if (c.hash != GOLDEN_HASH) fail_msg("hash %016lx", (unsigned long)c.hash);
@@ -26,8 +25,7 @@ static void same_bytes_everywhere(void **state) {
   corpus_close(&c);
 }
 
-static void longer_begins_with_shorter(void **state) {
-  (void)state;
+UNIT(longer_begins_with_shorter) {
   Corpus a = open_synth("a.tok", 50000, 3000), b = open_synth("b.tok", 200001, 7000), none = open_synth("c.tok", 0, 0);
   assert_in_range(a.n_train, 50000 - 9, 50000);  // whole words; the longest has nine bytes
   assert_in_range(a.n_val, 3000 - 9, 3000);
@@ -73,8 +71,7 @@ static Words read_words(const uint8_t *p, size_t n) {
 // draws, so the ratio of their sums has the standard error sqrt(var(surprise - rate * bytes) / n) / mean bytes. The
 // variance of the surprise of the law (r + 3)^-3/2 over 1024 ranks is computed here in doubles; bytes vary by at most
 // 5, so their standard deviation is at most 2.5.
-static void floor_and_held_out_agree(void **state) {
-  (void)state;
+UNIT(floor_and_held_out_agree) {
   Corpus c = open_synth("d.tok", 0, 2000000);
   double sum = 0, mean = 0, square = 0;
   for (int r = 0; r < 1024; r++) sum += pow(r + 3, -1.5);
@@ -99,8 +96,7 @@ static void floor_and_held_out_agree(void **state) {
 // itself that entropy is H; when it sends further back it is a mixture's, and more. So none may lie below H, and some
 // must meet it. Error of the estimate over n words, K of them different: sd / sqrt(n) by chance (5 of them allowed),
 // and the bias that is left after adding (K - 1) / 2n nats is below twice that.
-static void entropy_measured_from_the_text(void **state) {
-  (void)state;
+UNIT(entropy_measured_from_the_text) {
   Corpus c = open_synth("e.tok", 12000000, 0);
   Words t = read_words(c.train, c.n_train);
   assert_int_equal(t.kinds, 1024);

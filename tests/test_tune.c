@@ -41,8 +41,7 @@ static void lose(Tuning *t, const Truth *w, uint64_t seed) {
 }
 
 // Cells: 11 settings for each model and seed; the rule's run is a point of every knob, the others of one.
-static void points_are_what_was_varied(void **state) {
-  (void)state;
+UNIT(points_are_what_was_varied) {
   Tuning t;
   make(&t, SETS);
   assert_int_equal(t.n_groups, 3);
@@ -64,8 +63,7 @@ static void points_are_what_was_varied(void **state) {
 }
 
 // Without noise every coefficient comes out exactly, and the rule that is written gives the best settings everywhere.
-static void noise_free_is_exact(void **state) {
-  (void)state;
+UNIT(noise_free_is_exact) {
   Tuning t;
   Err e;
   TuneFit *f = malloc(sizeof *f);
@@ -91,8 +89,7 @@ static void noise_free_is_exact(void **state) {
 }
 
 // Horizons at one size tell the rate's power of D/N; without them there is no such coefficient.
-static void horizons_give_their_power(void **state) {
-  (void)state;
+UNIT(horizons_give_their_power) {
   const char *sets[] = {"budgets=1e11, 4e11, 1.6e12", "params_range=41000, 110000", "sizes_per_budget=2",
                         "vary=lr_scale 1 .4 .63 1.6 2.5", NULL};
   Tuning t;
@@ -121,8 +118,7 @@ static void horizons_give_their_power(void **state) {
 }
 
 // A minimum beyond what was tried is held at the end and flagged; losses with no valley move nothing.
-static void what_was_not_tried_is_not_claimed(void **state) {
-  (void)state;
+UNIT(what_was_not_tried_is_not_claimed) {
   Tuning t;
   Err e;
   TuneFit *f = malloc(sizeof *f);
@@ -149,8 +145,7 @@ static void what_was_not_tried_is_not_claimed(void **state) {
 // Honest intervals: over drawn studies with noise, the 80 % interval of each coefficient holds the truth in 80 % of
 // them, and a rule that is right is moved in at most 5 % by what is beyond two sd, both within three standard errors
 // of 6 x 100 draws (coefficients of one knob are nearly independent, so is all between knobs).
-static void intervals_are_honest(void **state) {
-  (void)state;
+UNIT(intervals_are_honest) {
   enum { DRAWS = 100 };
   Tuning t;
   Err e;
@@ -177,8 +172,7 @@ static void intervals_are_honest(void **state) {
   tuning_free(&t);
 }
 
-static void two_knobs_at_once_are_refused(void **state) {
-  (void)state;
+UNIT(two_knobs_at_once_are_refused) {
   static Study s;
   Tuning t;
   Err e;

@@ -8,8 +8,7 @@ static const char *touched(const char *path) {
   return path;
 }
 
-static void test_only_temporary_files_of_the_dead_are_swept_away(void **state) {
-  (void)state;
+UNIT(test_only_temporary_files_of_the_dead_are_swept_away) {
   Err e;
   OutFile o;
   char host[300];
@@ -41,8 +40,7 @@ static void test_only_temporary_files_of_the_dead_are_swept_away(void **state) {
   assert_false(file_exists(o.temp));
 }
 
-static void test_what_cannot_be_written_is_named(void **state) {
-  (void)state;
+UNIT(test_what_cannot_be_written_is_named) {
   Err e;
   OutFile o;
   char path[1200];
@@ -66,8 +64,7 @@ void *__real_realloc(void *p, size_t n);
 void *__wrap_realloc(void *p, size_t n);
 void *__wrap_realloc(void *p, size_t n) { return n > largest ? NULL : __real_realloc(p, n); }
 
-static void test_no_character_of_a_text_is_lost_silently(void **state) {
-  (void)state;
+UNIT(test_no_character_of_a_text_is_lost_silently) {
   for (int i = 0; i < 3; i++) {
     Err e = {0};
     size_t len, n = i == 2 ? 0 : 100000;

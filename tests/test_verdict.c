@@ -56,8 +56,7 @@ static double best_size(double C) {
   return N;
 }
 
-static void noise_free_is_the_law(void **state) {
-  (void)state;
+UNIT(noise_free_is_the_law) {
   Forecast f;
   forecast_of(&f, 0, 0, 1);
   // Approach 3 finds the law; Approach 2's vertices lean, which a fifth covers here, and the family has steps of up to
@@ -82,8 +81,7 @@ static void noise_free_is_the_law(void **state) {
 
 // Noise widens the interval to what a run scatters by; a law that the surface cannot follow widens it further, as far as
 // the surface errs when it is sent as far inside the study.
-static void intervals_cover_noise_and_misfit(void **state) {
-  (void)state;
+UNIT(intervals_cover_noise_and_misfit) {
   Forecast noisy, bent;
   forecast_of(&noisy, 0, .01, 2);
   forecast_of(&bent, .004, .01, 2);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #define SHARED static __attribute__((unused))  // a test takes what it needs
+#define UNIT(name) static void name(void **state __attribute__((unused)))  // one test of a group
 #define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
 // cmocka's assert_float_equal compares floats.
 #define assert_near(a, b, tolerance) assert_true(fabs((a) - (b)) <= (tolerance))
