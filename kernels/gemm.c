@@ -195,7 +195,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
     return;
   }
   if (b.cs == 0 && a.cols > 0 && a.cols <= FEW_STEPS && c.rows <= FEW_TILES * kern->mr && c.cols > 3 * kern->nr) {
-    gemm_strips(c, a, b, accumulate);  // one for each strip, then, not for each panel
+    gemm_strips(c, a, b, accumulate);  // a call for each strip, of which there are fewer than panels
     return;
   }
   if (b.cs != 0 && a.rs != 1 && c.rows >= MANY_ROWS && a.cols > 0) {

@@ -25,9 +25,14 @@ typedef struct Build {
 } Build;
 static Build builds[MAX_BUILDS];
 
+static void die(const char *what) {
+  fprintf(stderr, "bench-commits: %s\n", what);
+  exit(1);
+}
+
 static void *symbol(const Build *b, const char *name) {
   void *at = dlsym(b->library, name);
-  if (!at) exit(fprintf(stderr, "bench-commits: %s\n", dlerror()) > 0);
+  if (!at) die(dlerror());
   return at;
 }
 
@@ -35,8 +40,7 @@ static void set(Build *b, const char *key, int value) {
   char text[64];
   snprintf(text, sizeof text, "%s=%d", key, value);
   int (*config_set)(void *, const char *, const char *, void *) = symbol(b, "config_set");
-  if (config_set(b->config, text, "bench-commits", b->err))
-    exit(fprintf(stderr, "bench-commits: cannot set %s\n", text) > 0);
+  if (config_set(b->config, text, "bench-commits", b->err)) die(text);
 }
 
 static void model_make(Build *b, const int shape[5], int threads) {
@@ -50,8 +54,7 @@ static void model_make(Build *b, const int shape[5], int threads) {
   set(b, "batch_tokens", shape[3] * shape[4]);
   set(b, "tokens", 1000 * shape[3] * shape[4]);
   set(b, "threads", threads);
-  if (recipe_resolve(b->config, b->err) || model_new(b->model, b->config, true, b->err))
-    exit(fprintf(stderr, "bench-commits: no such model\n") > 0);
+  if (recipe_resolve(b->config, b->err) || model_new(b->model, b->config, true, b->err)) die("no such model");
 }
 
 static double ms_now(void) {
@@ -83,9 +86,9 @@ int main(int argc, char **argv) {
   for (; at < argc && strcmp(argv[at], "--"); at++, n++) {
     Build *b = &builds[n < MAX_BUILDS ? n : MAX_BUILDS - 1];
     b->library = dlopen(argv[at], RTLD_NOW | RTLD_LOCAL);
-    if (!b->library) return fprintf(stderr, "bench-commits: %s\n", dlerror()), 1;
+    if (!b->library) die(dlerror());
     int (*kernels_init)(const char *) = symbol(b, "kernels_init");
-    if (kernels_init(NULL)) return fprintf(stderr, "bench-commits: no such KERNELS\n"), 1;
+    if (kernels_init(NULL)) die("no such KERNELS");
     b->step = symbol(b, "model_step");
     b->optimise = symbol(b, "optim_step");
   }
@@ -95,8 +98,7 @@ int main(int argc, char **argv) {
   const int threads = atoi(argv[at + 2]);
   for (at += 3; at < argc; at++) {
     int s[5], pairs = 0;
-    if (sscanf(argv[at], "%d,%d,%d,%d,%d", s, s + 1, s + 2, s + 3, s + 4) != 5)
-      return fprintf(stderr, "bench-commits: %s is no d,layers,heads,seq,batch\n", argv[at]), 2;
+    if (sscanf(argv[at], "%d,%d,%d,%d,%d", s, s + 1, s + 2, s + 3, s + 4) != 5) die("a shape is d,layers,heads,seq,batch");
     for (int i = 0; i < n; i++) model_make(&builds[i], s, threads);
     const size_t size = (size_t)s[4] * (size_t)(s[3] + 1);
     uint8_t *tokens = malloc(size);
@@ -118,8 +120,10 @@ int main(int argc, char **argv) {
     const int away = (int)ceil(.98 * sqrt(pairs)), low = pairs / 2 - away, high = pairs / 2 + away;
     for (int i = 0; i < n; i++) {
       printf(",%.4f", middle(i ? builds[i].ms : x[0], pairs));
-      if (i) printf(",%.3f", middle(x[i], pairs));
-      if (i) printf(",%.3f,%.3f", x[i][low < 0 ? 0 : low], x[i][high < pairs ? high : pairs - 1]);
+      if (i) {
+        printf(",%.3f", middle(x[i], pairs));  // and sorted
+        printf(",%.3f,%.3f", x[i][low < 0 ? 0 : low], x[i][high < pairs ? high : pairs - 1]);
+      }
       void (*model_free)(void *) = symbol(&builds[i], "model_free");
       model_free(builds[i].model);
     }
