@@ -15,7 +15,7 @@
 enum {
   MAX_NR = 32,     // of all tables
   KC = 256,        // depth of a block: a panel of B (KC x nr) stays in L1 or L2 while all tiles pass; C is carried on
-  KC_READY = 512,  // the same where nothing is copied: a panel of packed B comes from L2 as fast as it is used
+  KC_READY = 512,  // the same where A lies well and B is packed, or, with small caches, copied: see gemm()
   MC = 256,        // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
   // Rows of C, two blocks, from which on what B needs pays (not under tr(x), which waits for its own columns): from so
   // many columns on, with large caches, it is taken by strips of C, in blocks of so many floats; else it is packed
@@ -29,6 +29,7 @@ enum {
   // micro-kernel costs.
   FEW_TILES = 4,
   FEW_STEPS = 64,
+  SOON = 6,  // rows of B from the one that is copied to the one that is fetched
 };
 
 static int imin(int a, int b) { return a < b ? a : b; }
@@ -56,21 +57,22 @@ static Cut cut(int rows, int mr) {
 
 // tr(x), whose columns are contiguous, by tiles of C as gemm_panel() cuts them, more than two of them:
 // [tile][tile_floats()], of which the first are [k][mr]. As x lies, a tile's columns share their lines with its
-// neighbours' and come from as many pages as there are k.
+// neighbours' and come from as many pages as there are k. Written in the order of addresses, since stores wait for each
+// other's lines, loads do not.
 static ptrdiff_t tile_floats(int mr, int k) { return (ptrdiff_t)mr * k + 16; }
 static void pack_tiles(float *dst, int mr, Mat a) {
   const Cut rows = cut(a.rows, mr);
-  for (int k = 0; k < a.cols; k++, dst += mr) {
-    const float *from = a.p + k * a.cs;
+  for (int t = 1, m, i = 0; i < a.rows; t++, i += m, dst += tile_floats(mr, a.cols)) {
+    m = rows.high - (t > rows.higher);
+    const float *from = a.p + i;
     float *to = dst;
-    // In whole vectors: what is copied too much, the next step overwrites.
-    for (int t = 1; t < rows.higher + rows.lower; t++, to += tile_floats(mr, a.cols)) {
-      if (mr > 8) memcpy(to, from, 16 * sizeof *to);
+    for (int k = 0; k < a.cols; k++, from += a.cs, to += mr) {
+      // In whole vectors where a tile follows: what is copied too much, the next step overwrites.
+      if (i + m == a.rows) memcpy(to, from, (size_t)m * sizeof *to);
+      else if (mr > 8) memcpy(to, from, 16 * sizeof *to);
       else if (mr > 4) memcpy(to, from, 8 * sizeof *to);
       else memcpy(to, from, 4 * sizeof *to);
-      from += rows.high - (t > rows.higher);
     }
-    memcpy(to, from, (size_t)(rows.high - (rows.lower > 0)) * sizeof *to);
   }
 }
 
@@ -81,6 +83,7 @@ static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff
     return;
   }
   for (int kk = 0; kk < k; kk++, dst += nr, b += rs) {
+    __builtin_prefetch(b + SOON * rs);
     if (cs == 1 && n == nr)  // mostly; a call of memcpy for so few bytes takes as long again
       for (int j = 0; j < nr; j += 8) memcpy(dst + j, b + j, 8 * sizeof *dst);
     else if (cs == 1) memcpy(dst, b, (size_t)n * sizeof *dst);
@@ -205,7 +208,7 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
     return;
   }
   static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
-  static _Thread_local float b_scratch[KC * MAX_NR] __attribute__((aligned(64)));
+  static _Thread_local float b_scratch[KC_READY * MAX_NR] __attribute__((aligned(64)));
   // The lines of a tile of A still fit two sets, so with room they are copied only where they fall into one.
   const int copy_a = a.cs == 1 && a.rs && a.rs % (kern->large_caches ? 1024 : 512) == 0 && c.cols > kern->nr;
   // As tr(x) lies, every step of a tile has a line of its own, most of it for the neighbours: it is packed where C is
@@ -219,7 +222,9 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   const int far_b = (ptrdiff_t)b.rows * b.cols > 1 << 14, far_a = (ptrdiff_t)a.rows * a.cols > 1 << 16;
   Next next[2];
   const int nr = kern->nr, m_blocks = (a.rows + MC - 1) / MC;
-  const int ready = b.cs == 0 && !aliases(a.rs) && !tiles_a;
+  // A panel of B comes from L2 as fast as it is used, and the deeper it is the less often C is read and written. With
+  // large caches a copy of half the depth, in L1, was faster.
+  const int ready = (b.cs == 0 || (copy_b && a.rs != 1 && !kern->large_caches)) && !aliases(a.rs) && !tiles_a;
   const int half = a.rs == 1 && !tiles_a && !kern->large_caches;
   const int depth = ready ? KC_READY : half ? KC / 2 : KC;
   const int k_blocks = a.cols <= depth ? 1 : (a.cols + depth - 1) / depth;
