@@ -4,9 +4,9 @@
 // In: C, A, B as views of any strides (C's rows contiguous). Out: C = or += A B.
 // Invariant: the loops only choose which tile of C and which piece of k come next; each C(i,j) sees k = 0, 1, 2, ... in
 // order, carried from piece to piece by accumulating, so no choice made here changes a bit of the result.
-// Reference: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication" (2008). Unlike theirs, an
-// operand is read where it lies whenever its strides allow: A by broadcast, so any strides do; B by rows of a panel or a
-// block, unless many rows of A use what does not lie well.
+// Reference: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication" (2008). Unlike theirs, an operand
+// is read where it lies whenever its strides allow: A by broadcast, so any strides do; B by rows of a panel or a block,
+// unless many rows of A use what does not lie well.
 #include <assert.h>
 #include <omp.h>
 #include <string.h>
@@ -39,9 +39,10 @@ static int first_of(int parts, int n) { return parts == 1 ? n : (n + parts - 1) 
 // Rows a multiple of 2 KiB apart fall into two sets of a first-level cache of 64 sets, which then holds 16 of them.
 static int aliases(ptrdiff_t stride) { return stride && stride % 512 == 0; }
 
-// The same rows at another stride, which spreads them over the cache.
-static Mat unalias(float *dst, Mat x) {
+// The same rows at another stride, which spreads them over the cache; `room`: floats at dst.
+static Mat unalias(float *dst, size_t room, Mat x) {
   const Mat to = mat_ld(dst, x.rows, x.cols, (x.cols + 31) / 16 * 16);
+  assert((size_t)(to.rows * to.rs) <= room);
   for (int i = 0; i < x.rows; i++) memcpy(to.p + i * to.rs, x.p + i * x.rs, (size_t)x.cols * sizeof(float));
   return to;
 }
@@ -152,6 +153,87 @@ static int panel_cols(int left, int packed, int three) {  // three: if tiles of 
   return whole_panels(left, packed) ? kern->nr : left > kern->nr ? kern->nr - kern->nr / 4 : left;
 }
 
+// How a product reads its operands. What pays with the caches of one CPU costs with those of another: docs/gemm.md has
+// the measurements.
+typedef struct Way {
+  int copy_a;   // a block of A is copied to another stride
+  int tiles_a;  // a block of tr(x) is packed by tiles
+  int copy_b;   // a panel of B is packed
+  int height, depth;  // of a block of A, at most
+} Way;
+
+static Way way_of(Mat c, Mat a, Mat b) {
+  const int large = kern->large_caches, nr = kern->nr;
+  Way way;
+  // The lines of a tile of A still fit two sets, so with room they are copied only where they fall into one.
+  way.copy_a = a.cs == 1 && a.rs && a.rs % (large ? 1024 : 512) == 0 && c.cols > nr;
+  // As tr(x) lies, every step of a tile has a line of its own, most of it for the neighbours: it is packed where C is
+  // wide. A small first-level cache holds 128 such lines beside a panel of B, unless they fall into few sets, so there
+  // C must be wider; else k is halved.
+  const int fits = !large && a.cs % 64;
+  const int many = fits ? c.cols >= 10 * nr && a.cols > KC / 2 : c.cols >= 6 * nr;
+  way.tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && many;
+  way.copy_b = b.cs > 1 || (b.cs == 1 && far_rows(a, b) && a.rows >= 8 * kern->mr);
+  // A panel of B comes from L2 as fast as it is used, and the deeper it is the less often C is read and written; a
+  // block of A that is copied has half the height then. With large caches copies of half the depth were faster.
+  const int ready = (b.cs == 0 || (way.copy_b && a.rs != 1 && !large)) && !way.tiles_a &&
+                    (!aliases(a.rs) || (way.copy_a && !large));
+  way.height = ready && way.copy_a ? MC / 2 : MC;
+  way.depth = ready ? KC_READY : a.rs == 1 && !way.tiles_a && !large ? KC / 2 : KC;
+  return way;
+}
+
+// C = or += A B by blocks of A, each of which meets all panels of B.
+static void gemm_blocks(Mat c, Mat a, Mat b, int accumulate) {
+  static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
+  static _Thread_local float b_scratch[KC_READY * MAX_NR] __attribute__((aligned(64)));
+  const Way way = way_of(c, a, b);
+  // Do their next panels and blocks come from beyond the second-level cache?
+  const int far_b = (ptrdiff_t)b.rows * b.cols > 1 << 14, far_a = (ptrdiff_t)a.rows * a.cols > 1 << 16;
+  Next next[2];
+  const int nr = kern->nr, m_blocks = (a.rows + way.height - 1) / way.height;
+  const int k_blocks = a.cols <= way.depth ? 1 : (a.cols + way.depth - 1) / way.depth;
+  for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
+    mc = first_of(m_blocks - mb, a.rows - i0);
+    for (int kb = 0, k0 = 0, kc; kb < k_blocks; kb++, k0 += kc) {
+      kc = first_of(k_blocks - kb, a.cols - k0);
+      Mat ab = mat_cols(mat_rows(a, i0, mc), k0, kc);
+      next[1].p = NULL;
+      if (far_a) {
+        const float *const p = kb + 1 < k_blocks ? ab.p + kc * a.cs : mb + 1 < m_blocks ? a.p + (i0 + mc) * a.rs : NULL;
+        next[1] = a.rs == 1 ? (Next){p, kc, mc, a.cs, 0} : (Next){p, mc, kc, a.rs, 0};
+      }
+      if (way.copy_a) ab = unalias(a_scratch, sizeof a_scratch / sizeof *a_scratch, ab);
+      if (way.tiles_a) {
+        pack_tiles(a_scratch, kern->mr, ab);
+        ab = tr(mat(a_scratch, kc, kern->mr));
+      }
+      const int packed = b.cs != 1 || way.copy_b;
+      const int three = kern->mr3 && mc >= kern->mr3 && !way.tiles_a && !way.copy_b && (ab.cs == 1 || ab.rs == 1);
+      const Cut wide = cut(mc, kern->mr);
+      for (int j0 = 0, n; j0 < c.cols; j0 += n) {
+        n = panel_cols(c.cols - j0, packed, three);
+        // Every member, since what is left out is set to 0 by a slow instruction.
+        Tile t = {.m = 0, .n = n, .k = kc, .tiles = 0, .tail = kern->tail, .accumulate = accumulate || kb > 0,
+                  .a = ab.p, .b = at(b, k0, j0), .next = NULL, .c = c.p + i0 * c.rs + j0, .a_rs = ab.rs, .a_cs = ab.cs,
+                  .ldb = b.rs, .ldc = c.rs, .ld_next = 0, .a_tile = 0, .b_tile = 0, .c_tile = 0,
+                  .b_third = n > nr ? at(b, k0, j0 + nr) : NULL};
+        next[0].p = NULL;
+        if (far_b) {
+          const float *const p = j0 + n < c.cols ? at(b, k0, j0 + n) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;
+          next[0] = b.cs > 1 ? (Next){p, n, kc, b.cs, 0} : (Next){p, kc, n, b.rs, 0};
+        }
+        if (way.copy_b) {
+          pack_panel(b_scratch, nr, t.b, b.rs, b.cs, kc, n);
+          t.b = b_scratch, t.ldb = nr;
+        }
+        gemm_panel(&t, n > nr ? cut(mc, kern->mr3) : n > nr / 2 || way.tiles_a ? wide : cut(mc, 2 * kern->mr),
+                   way.tiles_a ? tile_floats(kern->mr, kc) : 0, far_a || far_b ? next : NULL);
+      }
+    }
+  }
+}
+
 // The same product by strips of C, a tile high, each written along its rows, with a block of B in the second-level
 // cache: its rows where they lie, or packed.
 static void gemm_strips(Mat c, Mat a, Mat b, int accumulate) {
@@ -186,7 +268,7 @@ static void gemm_packing(Mat c, Mat a, Mat b, int accumulate) {
     for (int j0 = 0, n; j0 < c.cols; j0 += n) {
       n = imin(PACK_FLOATS / k / MAX_NR * MAX_NR, c.cols - j0);
       const Mat part = gemm_pack(packed, mat_cols(mat_rows(b, k0, k), j0, n));
-      gemm(mat_cols(c, j0, n), mat_cols(a, k0, k), part, accumulate || k0 > 0);
+      gemm_blocks(mat_cols(c, j0, n), mat_cols(a, k0, k), part, accumulate || k0 > 0);
     }
   }
 }
@@ -195,77 +277,15 @@ void gemm(Mat c, Mat a, Mat b, int accumulate) {
   assert(c.rows == a.rows && c.cols == b.cols && a.cols == b.rows && c.cs == 1);
   if (kern->gemm) {
     kern->gemm(c, a, b, accumulate);
-    return;
-  }
-  if (b.cs == 0 && a.cols > 0 && a.cols <= FEW_STEPS && c.rows <= FEW_TILES * kern->mr && c.cols > 3 * kern->nr) {
+  } else if (b.cs == 0 && a.cols > 0 && a.cols <= FEW_STEPS && c.rows <= FEW_TILES * kern->mr &&
+             c.cols > 3 * kern->nr) {
     gemm_strips(c, a, b, accumulate);  // a call for each strip, of which there are fewer than panels
-    return;
-  }
-  if (b.cs != 0 && a.rs != 1 && c.rows >= MANY_ROWS && a.cols > 0) {
+  } else if (b.cs != 0 && a.rs != 1 && c.rows >= MANY_ROWS && a.cols > 0) {
     // not where rows of B lie in too many pages, or rows of B or A in few sets of a cache
     const int in_place = b.cs == 1 && b.rs < 2048 && b.rs % 1024 && a.rs % 1024 && c.cols >= STRIP_FROM;
     (in_place && kern->large_caches ? gemm_strips : gemm_packing)(c, a, b, accumulate);
-    return;
-  }
-  static _Thread_local float a_scratch[(KC + 32) * (MC + 32)] __attribute__((aligned(64)));
-  static _Thread_local float b_scratch[KC_READY * MAX_NR] __attribute__((aligned(64)));
-  // The lines of a tile of A still fit two sets, so with room they are copied only where they fall into one.
-  const int copy_a = a.cs == 1 && a.rs && a.rs % (kern->large_caches ? 1024 : 512) == 0 && c.cols > kern->nr;
-  // As tr(x) lies, every step of a tile has a line of its own, most of it for the neighbours: it is packed where C is
-  // wide. A small first-level cache holds 128 such lines beside a panel of B, unless they fall into few sets, so there
-  // C must be wider; else k is halved.
-  const int fits = !kern->large_caches && a.cs % 64;
-  const int many = fits ? c.cols >= 10 * kern->nr && a.cols > KC / 2 : c.cols >= 6 * kern->nr;
-  const int tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && many;
-  const int copy_b = b.cs > 1 || (b.cs == 1 && far_rows(a, b) && a.rows >= 8 * kern->mr);
-  // Do their next panels and blocks come from beyond the second-level cache?
-  const int far_b = (ptrdiff_t)b.rows * b.cols > 1 << 14, far_a = (ptrdiff_t)a.rows * a.cols > 1 << 16;
-  Next next[2];
-  const int nr = kern->nr, m_blocks = (a.rows + MC - 1) / MC;
-  // A panel of B comes from L2 as fast as it is used, and the deeper it is the less often C is read and written. With
-  // large caches a copy of half the depth, in L1, was faster.
-  const int ready = (b.cs == 0 || (copy_b && a.rs != 1 && !kern->large_caches)) && !aliases(a.rs) && !tiles_a;
-  const int half = a.rs == 1 && !tiles_a && !kern->large_caches;
-  const int depth = ready ? KC_READY : half ? KC / 2 : KC;
-  const int k_blocks = a.cols <= depth ? 1 : (a.cols + depth - 1) / depth;
-  for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
-    mc = first_of(m_blocks - mb, a.rows - i0);
-    for (int kb = 0, k0 = 0, kc; kb < k_blocks; kb++, k0 += kc) {
-      kc = first_of(k_blocks - kb, a.cols - k0);
-      Mat ab = mat_cols(mat_rows(a, i0, mc), k0, kc);
-      next[1].p = NULL;
-      if (far_a) {
-        const float *const p = kb + 1 < k_blocks ? ab.p + kc * a.cs : mb + 1 < m_blocks ? a.p + (i0 + mc) * a.rs : NULL;
-        next[1] = a.rs == 1 ? (Next){p, kc, mc, a.cs, 0} : (Next){p, mc, kc, a.rs, 0};
-      }
-      if (copy_a) ab = unalias(a_scratch, ab);
-      if (tiles_a) {
-        pack_tiles(a_scratch, kern->mr, ab);
-        ab = tr(mat(a_scratch, kc, kern->mr));
-      }
-      const int packed = b.cs != 1 || copy_b;
-      const int three = kern->mr3 && mc >= kern->mr3 && !tiles_a && !copy_b && (ab.cs == 1 || ab.rs == 1);
-      const Cut wide = cut(mc, kern->mr);
-      for (int j0 = 0, n; j0 < c.cols; j0 += n) {
-        n = panel_cols(c.cols - j0, packed, three);
-        // Every member, since what is left out is set to 0 by a slow instruction.
-        Tile t = {.m = 0, .n = n, .k = kc, .tiles = 0, .tail = kern->tail, .accumulate = accumulate || kb > 0,
-                  .a = ab.p, .b = at(b, k0, j0), .next = NULL, .c = c.p + i0 * c.rs + j0, .a_rs = ab.rs, .a_cs = ab.cs,
-                  .ldb = b.rs, .ldc = c.rs, .ld_next = 0, .a_tile = 0, .b_tile = 0, .c_tile = 0,
-                  .b_third = n > nr ? at(b, k0, j0 + nr) : NULL};
-        next[0].p = NULL;
-        if (far_b) {
-          const float *const p = j0 + n < c.cols ? at(b, k0, j0 + n) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;
-          next[0] = b.cs > 1 ? (Next){p, n, kc, b.cs, 0} : (Next){p, kc, n, b.rs, 0};
-        }
-        if (copy_b) {
-          pack_panel(b_scratch, nr, t.b, b.rs, b.cs, kc, n);
-          t.b = b_scratch, t.ldb = nr;
-        }
-        gemm_panel(&t, n > nr ? cut(mc, kern->mr3) : n > nr / 2 || tiles_a ? wide : cut(mc, 2 * kern->mr),
-                   tiles_a ? tile_floats(kern->mr, kc) : 0, far_a || far_b ? next : NULL);
-      }
-    }
+  } else {
+    gemm_blocks(c, a, b, accumulate);
   }
 }
 

@@ -117,6 +117,7 @@ static void check_bounds(void) {
     for (int lb = 0; lb < N_LAYOUTS; lb++) check_bound(70, 67, 1100, la, lb, PADDED, lb & 1);
   check_bound(1000, 40, 300, ROW_MAJOR, TRANSPOSED, ROW_MAJOR, 1);
   check_bound(130, 128, 512, TRANSPOSED, ROW_MAJOR, ROW_MAJOR, 0);  // strides of a power of two
+  check_bound(512, 40, 1024, ROW_MAJOR, TRANSPOSED, ROW_MAJOR, 0);
   check_bound(512, 520, 2060, PADDED, PADDED, PADDED, 0);              // B packed by parts
 }
 
