@@ -15,7 +15,7 @@
 enum {
   MAX_NR = 32,     // of all tables
   KC = 256,        // depth of a block: a panel of B (KC x nr) stays in L1 or L2 while all tiles pass; C is carried on
-  KC_READY = 512,  // the same where A lies well and B is packed, or, with small caches, copied: see gemm()
+  KC_READY = 512,  // the same where A lies well and B is packed, or, with small caches, copied: see way_of()
   MC = 256,        // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
   // Rows of C, two blocks, from which on what B needs pays (not under tr(x), which waits for its own columns): from so
   // many columns on, with large caches, it is taken by strips of C, in blocks of so many floats; else it is packed

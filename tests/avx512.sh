@@ -62,6 +62,7 @@ echo c >"$T/go"  # this Bochs has a debugger, which waits for that
 : >"$T/console"
 timeout 1800 script -qfc "$r/usr/bin/bochs-bin -q -rc $T/go -f $T/bochsrc" /dev/null >"$T/screen" 2>&1 </dev/null &
 bochs=$!
+disown  # lest the shell tell of its end
 tail -n +1 -f --pid=$bochs "$T/console" | sed -u 's/\r//; /^exit codes/q'
 grep -q '^exit codes 000' "$T/console" && exit
 echo "not ok - the emulated machine ended early, or a test failed"; exit 1
