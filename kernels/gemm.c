@@ -68,7 +68,8 @@ static void pack_tiles(float *dst, int mr, Mat a) {
     const float *from = a.p + i;
     float *to = dst;
     for (int k = 0; k < a.cols; k++, from += a.cs, to += mr) {
-      // In whole vectors where a tile follows: what is copied too much, the next step overwrites.
+      // In whole vectors where a tile follows: what is copied too much, the next step overwrites, or there is room for
+      // it behind the last.
       if (i + m == a.rows) memcpy(to, from, (size_t)m * sizeof *to);
       else if (mr > 8) memcpy(to, from, 16 * sizeof *to);
       else if (mr > 4) memcpy(to, from, 8 * sizeof *to);

@@ -1,7 +1,8 @@
 #!/bin/bash
-# Before and after: the training step of two commits or more, alternated step by step in one process (bench-commits.c), which shows a
-# change of 1 % where programs that are run in turn show 5 %. In: commits (`.`: the work tree's tracked files), then, after --,
-# shapes d,layers,heads,seq,batch. Out: CSV; a ratio above 1: faster than the first. Environment: SECONDS_A_SHAPE THREADS KERNELS.
+# Before and after: the training step of two commits or more, alternated step by step in one process (bench-commits.c),
+# which shows a change of 1 % where programs that are run in turn show 5 %. In: commits (`.`: the work tree's tracked
+# files), then, after --, shapes d,layers,heads,seq,batch. Out: CSV; a ratio above 1: faster than the first.
+# Environment: SECONDS_A_SHAPE THREADS KERNELS.
 # Usage: scripts/bench-commits.sh COMMIT COMMIT ... [-- SHAPE ...]
 set -eu
 cd "$(dirname "$0")/.."

@@ -1,13 +1,13 @@
 #!/bin/bash
 # The AVX-512 kernels on a machine that has none: the tests of the row operations, and every STRIDEth case (default 7) of
 # the products', on the Skylake-X of Bochs, which interprets x86, under Debian's kernel, from the image of a CD. Every
-# tool that is not installed, and the kernel, are unpacked from Debian's mirror into a temporary folder. Takes 4 minutes
+# tool that is not installed, and the kernel, are unpacked from Debian's mirror into a temporary folder. Takes 5 minutes
 # of one core. Speaks TAP. Usage: [STRIDE=N] tests/avx512.sh [BUILD_DIR]
 set -u
 skip() { echo "1..0 # SKIP $*"; exit 0; }
 [ "$(uname -m)" = x86_64 ] || skip "needs x86-64"
 ! grep -qw avx512f /proc/cpuinfo || skip "this CPU has AVX-512: make check tests it"
-build=$(realpath "${1:-build}") T=$(mktemp -d)
+build=$(realpath "${1:-build}") T=$(mktemp -d) tests=(test_softmax test_vec checkkern)
 trap 'pkill -KILL -f "$T/bochsrc"; rm -rf "$T"' EXIT
 trap exit INT TERM
 kernel=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image/ { print $2; exit }')
@@ -19,15 +19,15 @@ r=$T/root lib=$T/root/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/nu
 
 # ---- The CD: a boot loader, the kernel, and an initial ram disk with the programs and what they are linked with
 mkdir -p "$T/init/lib64" "$T/cd/isolinux" && cd "$T/init" && mkdir bin lib proc dev
-cp "$r/bin/busybox" "$build"/tests/{test_softmax,test_vec,checkkern} bin/
-cp -L $(ldd bin/test_softmax bin/test_vec bin/checkkern | awk '/=> \// { print $3 }' | sort -u) lib/
+cp "$r/bin/busybox" "${tests[@]/#/$build/tests/}" bin/
+cp -L $(ldd "${tests[@]/#/bin/}" | awk '/=> \// { print $3 }' | sort -u) lib/
 cp -L /lib64/ld-linux-x86-64.so.2 lib64/
 cat >init <<END
 #!/bin/busybox sh
 /bin/busybox mount -t proc none /proc; /bin/busybox mount -t devtmpfs none /dev
 exec >/dev/ttyS0 2>&1
 export LD_LIBRARY_PATH=/lib CMOCKA_MESSAGE_OUTPUT=TAP OMP_WAIT_POLICY=passive STRIDE=${STRIDE:-7}
-codes=; for t in test_softmax test_vec "checkkern avx512"; do /bin/\$t; codes=\$codes\$?; done
+codes=; for t in ${tests[*]}; do /bin/\$t avx512; codes=\$codes\$?; done  # the argument is checkkern's, its table
 echo "exit codes \$codes"; while :; do echo; /bin/busybox sleep 1; done  # until it is switched off
 END
 chmod +x init

@@ -117,7 +117,7 @@ static void check_bounds(void) {
     for (int lb = 0; lb < N_LAYOUTS; lb++) check_bound(70, 67, 1100, la, lb, PADDED, lb & 1);
   check_bound(1000, 40, 300, ROW_MAJOR, TRANSPOSED, ROW_MAJOR, 1);
   check_bound(130, 128, 512, TRANSPOSED, ROW_MAJOR, ROW_MAJOR, 0);  // strides of a power of two
-  check_bound(512, 40, 1024, ROW_MAJOR, TRANSPOSED, ROW_MAJOR, 0);
+  check_bound(512, 40, 1024, ROW_MAJOR, TRANSPOSED, ROW_MAJOR, 0);  // the same in A, which is copied
   check_bound(512, 520, 2060, PADDED, PADDED, PADDED, 0);              // B packed by parts
 }
 
@@ -387,6 +387,7 @@ static void bench(int tokens) {
 int main(int argc, char **argv) {
   if (getenv("STRIDE")) stride = atoi(getenv("STRIDE"));
   if (stride < 1) stride = 1;
+  if (stride > 1) printf("# one of %d cases\n", stride);
   const int tokens = argc > 2 && !strcmp(argv[1], "bench") ? atoi(argv[2]) : 0;
   for (int i = 0; kernels_all[i]; i++) {
     const int first = tokens ? 3 : 1;
