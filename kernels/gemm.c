@@ -23,13 +23,13 @@ enum {
   MANY_ROWS = 512,
   STRIP_FROM = 160,
   STRIP_FLOATS = 1 << 17,
-  PACK_K = 1024,
   PACK_FLOATS = 1 << 18,
   // Scores of attention: a wide C of so few tiles in height, tiles of so few steps, that it shows what a call of the
   // micro-kernel costs.
   FEW_TILES = 4,
   FEW_STEPS = 64,
-  SOON = 6,  // rows of B from the one that is copied to the one that is fetched
+  SOON = 6,      // rows of B from the one that is copied to the one that is fetched
+  PACK_ROWS = 8, // rows of B that gemm_pack() takes across all panels: streams that the CPU fetches ahead by itself
 };
 
 static int imin(int a, int b) { return a < b ? a : b; }
@@ -176,10 +176,11 @@ static Way way_of(Mat c, Mat a, Mat b) {
   way.tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && many;
   way.copy_b = b.cs > 1 || (b.cs == 1 && far_rows(a, b) && a.rows >= 8 * kern->mr);
   // A panel of B comes from L2 as fast as it is used, and the deeper it is the less often C is read and written; a
-  // block of A that is copied has half the height then. With large caches copies of half the depth were faster.
+  // block of A has half the height then, unless B would be copied twice for that. With large caches copies of half the
+  // depth were faster, and high blocks fit.
   const int ready = (b.cs == 0 || (way.copy_b && a.rs != 1 && !large)) && !way.tiles_a &&
                     (!aliases(a.rs) || (way.copy_a && !large));
-  way.height = ready && way.copy_a ? MC / 2 : MC;
+  way.height = ready && a.cols > KC && (way.copy_a || (b.cs == 0 && !large)) ? MC / 2 : MC;
   way.depth = ready ? KC_READY : a.rs == 1 && !way.tiles_a && !large ? KC / 2 : KC;
   return way;
 }
@@ -265,7 +266,7 @@ static void gemm_strips(Mat c, Mat a, Mat b, int accumulate) {
 static void gemm_packing(Mat c, Mat a, Mat b, int accumulate) {
   static _Thread_local float packed[PACK_FLOATS] __attribute__((aligned(64)));
   for (int k0 = 0, k; k0 < a.cols; k0 += k) {
-    k = imin(PACK_K, a.cols - k0);
+    k = imin(KC_READY, a.cols - k0);
     for (int j0 = 0, n; j0 < c.cols; j0 += n) {
       n = imin(PACK_FLOATS / k / MAX_NR * MAX_NR, c.cols - j0);
       const Mat part = gemm_pack(packed, mat_cols(mat_rows(b, k0, k), j0, n));
@@ -326,7 +327,11 @@ Mat gemm_pack(float *dst, Mat b) {
   }
   const int nr = kern->nr;
   assert(b.cs != 0 && nr <= MAX_NR);
-  for (int j0 = 0; j0 < b.cols; j0 += nr)
-    pack_panel(dst + (ptrdiff_t)j0 * b.rows, nr, b.p + j0 * b.cs, b.rs, b.cs, b.rows, imin(nr, b.cols - j0));
+  for (int k0 = 0, k; k0 < b.rows; k0 += k) {
+    k = b.cs == 1 ? imin(PACK_ROWS, b.rows - k0) : b.rows;
+    for (int j0 = 0; j0 < b.cols; j0 += nr)
+      pack_panel(dst + (ptrdiff_t)j0 * b.rows + k0 * nr, nr, b.p + k0 * b.rs + j0 * b.cs, b.rs, b.cs, k,
+                 imin(nr, b.cols - j0));
+  }
   return (Mat){dst, b.rows, b.cols, nr, 0};
 }
