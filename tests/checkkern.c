@@ -54,9 +54,10 @@ static int operand_trampled(const Operand *o) {
   return (int)o->size - inside - nans;
 }
 
+enum { PACK_GUARD = 256 };  // floats behind a packed operand
 static Mat as_right_operand(Operand *o, Layout layout) {
   if (layout != PACKED) return o->m;
-  const size_t n = gemm_pack_floats(o->m.rows, o->m.cols);
+  const size_t n = gemm_pack_floats(o->m.rows, o->m.cols) + PACK_GUARD;
   o->packed = aligned_alloc(64, (n * sizeof(float) + 127) / 64 * 64);
   for (size_t i = 0; i < n; i++) o->packed[i] = poison;
   return gemm_pack(o->packed, o->m);
@@ -198,6 +199,7 @@ static void check_pack(int k, int n, Layout layout) {
     for (int kk = 0; kk < k; kk++)
       for (int j = j0; j < j0 + kern->nr; j++, at++)
         good &= *at == (j < n ? b.m.p[kk * b.m.rs + j * b.m.cs] : 0.0f);
+  for (const float *end = packed.p + gemm_pack_floats(k, n) + PACK_GUARD; at < end; at++) good &= isnan(*at) != 0;
   if (!good) complain("packed wrongly", 0, n, k, layout, PACKED, 0);
   if (operand_trampled(&b)) complain("guard", 0, n, k, layout, PACKED, 0);
   operand_free(&b);
