@@ -41,7 +41,7 @@ static int has_avx512amx(void) {
 }
 static const Kernels kernels_avx2 = {
   .name = "avx2", .supported = has_avx2, .mr = 6, .nr = 16, .mr3 = 4, .tail = TAIL, .gemm_ukr = gemm_ukr_6x16_avx2,
-  .fma_burst = fma_burst_avx2, .pack_t = pack_t_avx2, BF16_TILE, .bf16_ukr = bf16_ukr_avx2, VEC_TABLE(avx2)};
+  .fma_burst = fma_burst_avx2, .pack_t = pack_t_avx2, BF16_TILE, .bf16_as_floats = 1, VEC_TABLE(avx2)};
 static const Kernels kernels_avx512 = {
   .name = "avx512", .supported = has_avx512, .mr = 14, .nr = 32, .mr3 = 9, .gemm_ukr = gemm_ukr_14x32_avx512,
   .fma_burst = fma_burst_avx512, .pack_t = pack_t_avx512, VEC_TABLE(avx512)};
@@ -88,7 +88,8 @@ const Kernels *kern = &kernels_scalar;
 static void fill_gaps(Kernels *k, const Kernels *from) {
   typedef void (*Slot)(void);
   const size_t first = offsetof(Kernels, fma_burst);
-  if (!k->bf16_ukr && from->bf16_ukr) k->bf16_mr = from->bf16_mr, k->bf16_step = from->bf16_step;
+  if (!k->bf16_mr && (from->bf16_ukr || k->gemm_ukr))  // floats only where there is a micro-kernel for them
+    k->bf16_mr = from->bf16_mr, k->bf16_step = from->bf16_step, k->bf16_as_floats = from->bf16_as_floats;
   for (size_t at = first; at + sizeof(Slot) <= sizeof(Kernels); at += sizeof(Slot))
     if (!*(Slot *)((char *)k + at)) memcpy((char *)k + at, (const char *)from + at, sizeof(Slot));
 }

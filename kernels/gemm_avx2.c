@@ -1,4 +1,4 @@
-// gemm_avx2.c: AVX2 and FMA: which version of a tile (tile_avx2.S), the packing of a transposed operand, bf16 emulated.
+// gemm_avx2.c: AVX2 and FMA: which version of a tile (tile_avx2.S), and the packing of a transposed operand.
 #if defined __x86_64__
 #include <immintrin.h>
 #include "ukr.h"
@@ -43,49 +43,6 @@ void pack_t_avx2(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n)
     for (; kk + 4 <= k; kk += 4) pack_4(dst + j0, nr, row, kk, 4, live);
     if (kk < k) pack_4(dst + j0, nr, row, kk, k - kk, live);
   }
-}
-
-// ---- bf16, emulated: what vdpbf16ps does, in two fused multiply-adds ------------------------------------------------
-
-// A bf16 is the upper half of the float of the same value. One step of k: the odd elements of the pairs, then the even.
-INLINE __m256 odd(__m256i pairs) { return _mm256_castsi256_ps(pairs & _mm256_set1_epi32((int)0xffff0000)); }
-INLINE __m256 even(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
-
-// m x up to 16 columns of the tile. Not inlined: its arithmetic must stay between the caller's changes of the rounding
-// mode.
-static __attribute__((noinline)) void bf16_rows_4(int m, int n, const Tile *tile, const Word *a, const Word *b,
-                                                  float *c) {
-  const ptrdiff_t a_rs = tile->a_rs, ldc = tile->ldc;
-  const __m256i mask0 = first(n < 8 ? n : 8), mask1 = first(n > 8 ? n - 8 : 0);
-  __m256 t[4][2];
-  UNROLL for (int i = 0; i < 4; i++) {
-    const int on = tile->accumulate && i < m;
-    t[i][0] = on ? _mm256_maskload_ps(c + i * ldc, mask0) : _mm256_setzero_ps();
-    t[i][1] = on ? _mm256_maskload_ps(c + i * ldc + 8, mask1) : _mm256_setzero_ps();
-  }
-  for (int p = 0; p < tile->k; p++, a += tile->a_cs, b += tile->ldb) {
-    const __m256i b0 = _mm256_loadu_si256((const __m256i *)b), b1 = _mm256_loadu_si256((const __m256i *)(b + 8));
-    UNROLL for (int i = 0; i < 4; i++) {
-      const __m256i ai = _mm256_set1_epi32((int)a[i < m ? i * a_rs : 0]);
-      t[i][0] = _mm256_fmadd_ps(even(ai), even(b0), _mm256_fmadd_ps(odd(ai), odd(b0), t[i][0]));
-      t[i][1] = _mm256_fmadd_ps(even(ai), even(b1), _mm256_fmadd_ps(odd(ai), odd(b1), t[i][1]));
-    }
-  }
-  UNROLL for (int i = 0; i < 4; i++)
-    if (i < m) {
-      _mm256_maskstore_ps(c + i * ldc, mask0, t[i][0]);
-      _mm256_maskstore_ps(c + i * ldc + 8, mask1, t[i][1]);
-    }
-}
-
-void bf16_ukr_avx2(const Tile *t) {
-  const unsigned mode = _mm_getcsr();
-  _mm_setcsr(mode | 0x8040);  // denormals are zeros, in and out
-  for (int i = 0; i < t->m; i += 4)
-    for (int j = 0; j < t->n; j += 16)
-      bf16_rows_4(t->m - i < 4 ? t->m - i : 4, t->n - j < 16 ? t->n - j : 16, t, (const Word *)t->a + i * t->a_rs,
-                  (const Word *)t->b + j, t->c + i * t->ldc + j);
-  _mm_setcsr(mode);
 }
 
 double fma_burst_avx2(int rounds) {

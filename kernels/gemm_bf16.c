@@ -1,5 +1,5 @@
 // gemm_bf16.c: the loops around the bf16 micro-kernel: round both operands to bf16 into words of two consecutive k, in
-// blocks for the caches, then multiply.
+// blocks for the caches, then multiply. Without an instruction for that: round them to floats, and multiply those.
 //
 // In: A, B as views of floats by any strides, one of which is 1; B alternatively from gemm_pack_bf16(). Out: C = or
 // += A B.
@@ -8,15 +8,26 @@
 // Reference: Micikevicius et al., "Mixed precision training" (2018); the blocks as in gemm.c.
 #include <assert.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <xmmintrin.h>
+#endif
 #include "kernels.h"
 
 enum {
   KC = 1024,  // depth of a block, a multiple of 32: with half the bytes an element, twice that of gemm.c
-  MC = 320,  // height of a block, likewise
+  MC = 320,   // height of a block, likewise
+  A_WORDS = MC * KC / 2,
+  // As floats: depth of a block, and words of one of B.
+  KC_FLOATS = KC / 2,
+  B_WORDS = 1 << 16,
 };
+static _Thread_local Word a_scratch[A_WORDS] __attribute__((aligned(64)));
+static _Thread_local Word b_scratch[B_WORDS] __attribute__((aligned(64)));
 
 static int imin(int a, int b) { return a < b ? a : b; }
 static int up(int x, int to) { return (x + to - 1) / to * to; }
+
+// ---- As words -------------------------------------------------------------------------------------------------------
 
 // A block of A, row by row or, from a transposed matrix, pair by pair unless the micro-kernel wants rows. Strides in
 // words.
@@ -64,14 +75,7 @@ static void round_panel(Word *dst, Mat b) {
   }
 }
 
-void gemm_bf16(Mat c, Mat a, Mat b, int accumulate) {
-  assert(c.rows == a.rows && c.cols == b.cols && a.cols == b.rows && c.cs == 1);
-  if (kern->gemm_bf16) {
-    kern->gemm_bf16(c, a, b, accumulate);
-    return;
-  }
-  static _Thread_local Word a_scratch[MC * KC / 2] __attribute__((aligned(64)));
-  static _Thread_local Word b_scratch[KC / 2 * BF16_NR] __attribute__((aligned(64)));
+static void product_of_words(Mat c, Mat a, Mat b, int accumulate) {
   const int m_blocks = (a.rows + MC - 1) / MC, k_blocks = a.cols ? (a.cols + KC - 1) / KC : 1;
   for (int mb = 0, i0 = 0, mc; mb < m_blocks; mb++, i0 += mc) {
     mc = (a.rows - i0 + m_blocks - mb - 1) / (m_blocks - mb);
@@ -99,8 +103,112 @@ void gemm_bf16(Mat c, Mat a, Mat b, int accumulate) {
   }
 }
 
+// ---- As floats ------------------------------------------------------------------------------------------------------
+//
+// What vdpbf16ps does to a pair is two fused multiply-adds of floats, the odd element first, without denormals. Where no
+// instruction does it, gemm() does: on floats that have bf16's values, in which the two of each pair have changed
+// places, while the CPU takes denormals for 0 and gives 0 for them.
+
+// Rows k of x, n floats, to rows of dst in the order in which they are multiplied.
+static void floats_across(float *dst, ptrdiff_t ld_dst, const float *x, ptrdiff_t ld, int k, int n) {
+  kern->bf16_round(dst + ld_dst, 2 * ld_dst, x, 2 * ld, (k + 1) / 2, n, 0);
+  kern->bf16_round(dst, 2 * ld_dst, x + ld, 2 * ld, k / 2, n, 0);
+  if (k % 2) memset(dst + (k - 1) * ld_dst, 0, (size_t)n * sizeof *dst);
+}
+
+// Rows that lie spread over the sets of a cache.
+static ptrdiff_t spread(int n) { return up(n, 16) | 16; }
+
+static Mat floats_of_a(Mat a) {
+  float *const dst = (float *)a_scratch;
+  const int k = up(a.cols, 2);
+  if (a.cs == 1) {
+    kern->bf16_round(dst, spread(k), a.p, a.rs, a.rows, a.cols, 1);
+    return mat_ld(dst, a.rows, k, spread(k));
+  }
+  assert(a.rs == 1);
+  floats_across(dst, spread(a.rows), a.p, a.cs, a.cols, a.rows);
+  return tr(mat_ld(dst, k, a.rows, spread(a.rows)));
+}
+
+// Panels as gemm_pack() makes them, but for what is past the last column.
+static Mat floats_of_b(float *dst, Mat b) {
+  enum { ROWS = 16, DEEP = 64, MAX_NR = 32 };  // of a piece, by rows of B or of its transpose
+  const int nr = kern->nr, deep = b.cs == 1 ? ROWS : DEEP, k = up(b.rows, 2);
+  float columns[MAX_NR][DEEP];
+  assert((b.cs == 1 || b.rs == 1) && nr <= MAX_NR);
+  for (int k0 = 0; k0 < b.rows; k0 += deep)
+    for (int j0 = 0; j0 < b.cols; j0 += nr) {
+      const int kc = imin(deep, b.rows - k0), n = imin(nr, b.cols - j0);
+      const float *const from = b.p + k0 * b.rs + j0 * b.cs;
+      float *const to = dst + (ptrdiff_t)j0 * k + (ptrdiff_t)k0 * nr;
+      if (b.cs == 1) {
+        floats_across(to, nr, from, b.rs, kc, n);
+      } else {
+        kern->bf16_round(columns[0], DEEP, from, b.cs, n, kc, 1);
+        kern->pack_t((Word *)to, nr, (const Word *)columns[0], DEEP, up(kc, 2), n);
+      }
+    }
+  return (Mat){dst, k, b.cols, nr, 0};
+}
+
+static void product_of_floats(Mat c, Mat a, Mat b, int accumulate) {
+  const int nr = kern->nr, k_blocks = a.cols ? (a.cols + KC_FLOATS - 1) / KC_FLOATS : 1;
+  const int whole = k_blocks == 1 && b.rs == (ptrdiff_t)up(a.cols, 2) * nr;  // a packed B that gemm() can take as it is
+  for (int kb = 0, k0 = 0, k; kb < k_blocks; kb++, k0 += k) {
+    k = imin(KC_FLOATS, a.cols - k0);
+    const int high = A_WORDS / spread(k) / 16 * 16 - 16, wide = B_WORDS / (k + 1) / nr * nr;  // at most
+    for (int i0 = 0, m; i0 < c.rows; i0 += m) {
+      m = imin(high, c.rows - i0);
+      const Mat am = floats_of_a(mat_cols(mat_rows(a, i0, m), k0, k));
+      for (int j0 = 0, n; j0 < c.cols; j0 += n) {
+        n = imin(b.cs ? wide : whole ? c.cols : nr, c.cols - j0);
+        const Mat bn = b.cs ? floats_of_b((float *)b_scratch, mat_cols(mat_rows(b, k0, k), j0, n))
+                            : (Mat){b.p + j0 / nr * b.rs + (ptrdiff_t)k0 * nr, am.cols, n, nr, 0};
+        gemm(mat_cols(mat_rows(c, i0, m), j0, n), am, bn, accumulate || kb > 0);
+      }
+    }
+  }
+}
+
+#ifdef __x86_64__
+static unsigned denormals_off(void) {
+  enum { DAZ = 0x40, FTZ = 0x8000 };
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before | DAZ | FTZ);
+  return before;
+}
+static void denormals_as(unsigned before) { _mm_setcsr(before); }
+#else  // no table needs it
+static unsigned denormals_off(void) { return 0; }
+static void denormals_as(unsigned before) { (void)before; }
+#endif
+
+// ---- Either way ----------------------------------------------------------------------------------------------------
+
+void gemm_bf16(Mat c, Mat a, Mat b, int accumulate) {
+  assert(c.rows == a.rows && c.cols == b.cols && a.cols == b.rows && c.cs == 1);
+  if (kern->gemm_bf16) {
+    kern->gemm_bf16(c, a, b, accumulate);
+  } else if (kern->bf16_as_floats) {
+    const unsigned before = denormals_off();
+    product_of_floats(c, a, b, accumulate);
+    denormals_as(before);
+  } else {
+    product_of_words(c, a, b, accumulate);
+  }
+}
+
+size_t gemm_pack_bf16_floats(int k, int n) {
+  return gemm_pack_floats(kern->bf16_as_floats ? up(k, 2) : (k + 1) / 2, n);
+}
+
 Mat gemm_pack_bf16(float *dst, Mat b) {
   assert(b.cs != 0);
+  if (kern->bf16_as_floats) {
+    const Mat packed = floats_of_b(dst, b);
+    return (Mat){dst, b.rows, b.cols, (ptrdiff_t)packed.rows * kern->nr, 0};
+  }
   const ptrdiff_t panel = (ptrdiff_t)(b.rows + 1) / 2 * BF16_NR;  // words
   for (int j0 = 0; j0 < b.cols; j0 += BF16_NR)
     round_panel((Word *)dst + j0 / BF16_NR * panel, mat_cols(b, j0, imin(BF16_NR, b.cols - j0)));

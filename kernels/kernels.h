@@ -52,7 +52,8 @@ Mat gemm_pack(float *dst, Mat b);
 void gemm_bf16(Mat c, Mat a, Mat b, int accumulate);
 void gemm_bf16_team(Mat c, Mat a, Mat b, int accumulate);  // B not packed
 // gemm_pack for gemm_bf16: the returned view may only be its right operand, cut to its first rows or columns if at all.
-// `dst` holds gemm_pack_floats((k + 1) / 2, n) floats, 64-byte aligned.
+// `dst` holds gemm_pack_bf16_floats(k, n) floats, 64-byte aligned.
+size_t gemm_pack_bf16_floats(int k, int n);
 Mat gemm_pack_bf16(float *dst, Mat b);
 
 // ---- Rows ---------------------------------------------------------------------------------------
@@ -90,7 +91,8 @@ typedef struct Kernels {
   // GEMM micro-kernel. m <= mr and n <= nr; or, for a narrow C, m <= 2 mr and n <= nr/2; or, unless mr3 is 0, for n ==
   // 3/2 nr, mr3/2 < m <= mr3 and a stride of A that is 1. Returns how many of the rows of `next` a tile has fetched.
   // tail: what its tiles get as theirs; large_caches: are this CPU's (gemm.c)?
-  int mr, nr, mr3, tail, large_caches, bf16_mr, bf16_step;
+  // bf16_as_floats: in bf16 it multiplies rounded floats, and has no bf16_ukr (gemm_bf16.c).
+  int mr, nr, mr3, tail, large_caches, bf16_mr, bf16_step, bf16_as_floats;
   int (*gemm_ukr)(const Tile *t);
   // Replace the whole driver (OpenBLAS; the clock of a profile); NULL = gemm.c, gemm_bf16.c.
   void (*gemm)(Mat c, Mat a, Mat b, int accumulate);
@@ -142,6 +144,10 @@ typedef struct Kernels {
   // Cross-entropy of `rows` rows of n logits at ld against their targets, in nats, summed in order. When dscale != 0 a
   // row becomes dscale * (softmax - onehot(target)); otherwise it is left as scratch.
   double (*xent)(float *logits, ptrdiff_t ld, const uint8_t *targets, int rows, int n, float dscale);
+
+  // `rows` rows of n floats rounded to bf16 (to nearest, ties to even; denormals to 0), still floats. swap: the two of
+  // each pair (x[0], x[1]), (x[2], x[3]), ... change places; before the last one of an odd n comes a 0.
+  void (*bf16_round)(float *y, ptrdiff_t ldy, const float *x, ptrdiff_t ldx, int rows, int n, int swap);
 
   void (*add)(float *y, const float *x, size_t n);                                     // y += x
   void (*mul)(float *y, const float *x, size_t n);                                     // y *= x

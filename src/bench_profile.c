@@ -228,7 +228,7 @@ int bench_profile(const Config *cfg, double seconds, bool csv, bool first, Err *
   for (const double began = now_seconds(); steps < 3 || (now_seconds() - began < seconds && steps < MAX_STEPS);
        steps++) {
     const int at = steps < 0 ? 0 : steps;
-    peaks[at] = bf16 ? bench_peak_bf16() : bench_peak(1);
+    peaks[at] = bf16 && !kern->bf16_as_floats ? bench_peak_bf16() : bench_peak(1);
     kern = plain;
     whole[at] = step_ms(&m, tokens, B);
     for (int i = 0; i < N_SLOTS; i++) slots[i].seconds = slots[i].flops = slots[i].bytes = 0, slots[i].calls = 0;

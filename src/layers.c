@@ -23,7 +23,9 @@ void layers_product_team(const Dims *d, Mat y, Mat x, Mat w, int accumulate) {
   (d->bf16 ? gemm_bf16_team : gemm_team)(y, x, w, accumulate);
 }
 Mat layers_pack(const Dims *d, float *dst, Mat w) { return (d->bf16 ? gemm_pack_bf16 : gemm_pack)(dst, w); }
-size_t layers_pack_floats(const Dims *d, int k, int n) { return gemm_pack_floats(d->bf16 ? (k + 1) / 2 : k, n); }
+size_t layers_pack_floats(const Dims *d, int k, int n) {
+  return (d->bf16 ? gemm_pack_bf16_floats : gemm_pack_floats)(k, n);
+}
 
 // The right operand of several products, its rows contiguous: floats are read where they lie, bf16 is rounded once.
 static Mat shared(const Dims *d, float *dst, Mat w) { return d->bf16 ? gemm_pack_bf16(dst, w) : w; }

@@ -259,7 +259,7 @@ static void check_bf16(int m, int n, int k, Layout la, Layout lb, int acc, bool 
     }
   Mat right = b.m;
   if (lb == PACKED) {
-    b.packed = aligned_alloc(64, (gemm_pack_floats((k + 1) / 2, n) * sizeof(float) + 127) / 64 * 64);
+    b.packed = aligned_alloc(64, (gemm_pack_bf16_floats(k, n) * sizeof(float) + 127) / 64 * 64);
     right = gemm_pack_bf16(b.packed, b.m);
   }
   gemm_bf16(c.m, a.m, right, acc);
@@ -285,6 +285,8 @@ static void check_bf16s(void) {
       }
   check_bf16(330, 20, 40, ROW_MAJOR, TRANSPOSED, 1, false);  // beyond the blocks of the caches
   check_bf16(20, 40, 1599, TRANSPOSED, PACKED, 0, false);  // in thirds that are odd
+  check_bf16(330, 130, 601, ROW_MAJOR, ROW_MAJOR, 1, false);
+  check_bf16(330, 130, 600, TRANSPOSED, TRANSPOSED, 0, false);
 }
 
 static int tests_run, tests_failed;

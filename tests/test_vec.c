@@ -4,6 +4,7 @@
 // In: the tables of kernels.h. Out: TAP; `test_vec bench` prints nanoseconds an element instead, of all row operations.
 #include "bench_vec.h"
 #include "rows.h"
+#include <float.h>
 
 // ---- Element by element ---------------------------------------------------------------------------------
 
@@ -35,6 +36,41 @@ static void test_dot_sumsq(const Kernels *t) {
       assert_true(!isfinite(t->dot(x, y, n)) && isinf(t->sumsq(x, n)));
       x[i] = 1;
     }
+  }
+}
+
+static float of_bits(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+// 8 significant bits, halfway to even as rint() does it; then what else there is among floats.
+static float bf16_of(float x) {
+  int e;
+  const double fraction = frexp(x, &e), y = ldexp(rint(ldexp(fraction, 8)), e - 8);
+  return fabsf(x) < FLT_MIN ? copysignf(0, x) : fabs(y) > FLT_MAX ? copysignf(INFINITY, x) : (float)y;
+}
+
+static void test_bf16_round(const Kernels *t) {
+  static const uint32_t special[] = {0,          0x80000000, 0x00800000, 0x807fffff, 0x007f8000, 0x3f808000, 0x3f818000,
+                                     0x3f808001, 0x7f7fffff, 0xff7f8000, 0x7f7f7fff, 0x7f800000, 0xff800000, 0x7fc00000,
+                                     0x7f800001, 0xffffffff};
+  EACH_LENGTH(n) for (int swap = 0; swap < 2; swap++) {
+    const int rows = 3, ldx = n + 3, wide = swap ? n + n % 2 : n, ldy = wide + 2;
+    float *x = array(0, (rows - 1) * ldx + n, 2), *y = array(1, (rows - 1) * ldy + wide, 1);
+    float *y0 = copy(2, y, (rows - 1) * ldy + wide);
+    for (int i = 0; i < 16; i++) x[(i * 7 + n) % n + i % rows * ldx] = of_bits(special[i]);
+    t->bf16_round(y, ldy, x, ldx, rows, n, swap);
+    for (int row = 0; row < rows; row++)
+      for (int i = 0; i < wide; i++) {
+        const float from = i < n ? x[row * ldx + i] : 0, want = bf16_of(from), got = y[row * ldy + (i ^ swap)];
+        uint32_t bits;
+        memcpy(&bits, &got, sizeof bits);
+        assert_true((bits & 0xffff) == 0);
+        assert_true(isnan(from) ? isnan(got) : got == want && !signbit(got) == !signbit(want));
+      }
+    check_gaps(y, y0, rows, wide, ldy);
   }
 }
 
@@ -247,6 +283,7 @@ int main(int argc, char **argv) {
   static const Case ops[] = {
     {"gelu", reference_gelu, &reference}, {"rmsnorm", reference_rmsnorm, &reference}, {"add mul", test_add_mul, NULL},
     {"dot sumsq", test_dot_sumsq, NULL}, {"adamw", test_adamw, NULL}, {"gelu", test_gelu, NULL},
-    {"rmsnorm", test_rmsnorm, NULL}, {"rmsnorm_back", test_rmsnorm_back, NULL}, {"rope", test_rope, NULL}};
+    {"rmsnorm", test_rmsnorm, NULL}, {"rmsnorm_back", test_rmsnorm_back, NULL}, {"rope", test_rope, NULL},
+    {"bf16_round", test_bf16_round, NULL}};
   return run_cases(ops, sizeof ops / sizeof *ops, argc, argv, "bench", bench_vec);
 }
