@@ -28,8 +28,10 @@ enum {
   // micro-kernel costs.
   FEW_TILES = 4,
   FEW_STEPS = 64,
-  SOON = 6,      // rows of B from the one that is copied to the one that is fetched
-  PACK_ROWS = 8, // rows of B that gemm_pack() takes across all panels: streams that the CPU fetches ahead by itself
+  SOON = 6,  // rows of B from the one that is copied to the one that is fetched
+  // Rows of B that gemm_pack() takes across all panels before the next ones: as many streams as the CPU fetches ahead by
+  // itself.
+  PACK_ROWS = 8,
 };
 
 static int imin(int a, int b) { return a < b ? a : b; }
