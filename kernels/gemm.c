@@ -178,8 +178,8 @@ static Way way_of(Mat c, Mat a, Mat b) {
   way.tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && many;
   way.copy_b = b.cs > 1 || (b.cs == 1 && far_rows(a, b) && a.rows >= 8 * kern->mr);
   // A panel of B comes from L2 as fast as it is used, and the deeper it is the less often C is read and written; a
-  // block of A has half the height then, unless B would be copied twice for that. With large caches copies of half the
-  // depth were faster, and high blocks fit.
+  // block of A that is copied, or passes under a packed B, has half the height then. With large caches copies of half
+  // the depth were faster, and high blocks fit.
   const int ready = (b.cs == 0 || (way.copy_b && a.rs != 1 && !large)) && !way.tiles_a &&
                     (!aliases(a.rs) || (way.copy_a && !large));
   way.height = ready && a.cols > KC && (way.copy_a || (b.cs == 0 && !large)) ? MC / 2 : MC;

@@ -91,7 +91,7 @@ typedef struct Kernels {
   // GEMM micro-kernel. m <= mr and n <= nr; or, for a narrow C, m <= 2 mr and n <= nr/2; or, unless mr3 is 0, for n ==
   // 3/2 nr, mr3/2 < m <= mr3 and a stride of A that is 1. Returns how many of the rows of `next` a tile has fetched.
   // tail: what its tiles get as theirs; large_caches: are this CPU's (gemm.c)?
-  // bf16_as_floats: in bf16 it multiplies rounded floats, and has no bf16_ukr (gemm_bf16.c).
+  // bf16_as_floats: in bf16 it multiplies rounded floats, and bf16_ukr is not used (gemm_bf16.c).
   int mr, nr, mr3, tail, large_caches, bf16_mr, bf16_step, bf16_as_floats;
   int (*gemm_ukr)(const Tile *t);
   // Replace the whole driver (OpenBLAS; the clock of a profile); NULL = gemm.c, gemm_bf16.c.

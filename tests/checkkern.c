@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "bf16.h"
 #include "kernels.h"
 #include "util.h"
 
@@ -119,7 +120,7 @@ static void check_bounds(void) {
   check_bound(1000, 40, 300, ROW_MAJOR, TRANSPOSED, ROW_MAJOR, 1);
   check_bound(130, 128, 512, TRANSPOSED, ROW_MAJOR, ROW_MAJOR, 0);  // strides of a power of two
   check_bound(512, 40, 1024, ROW_MAJOR, TRANSPOSED, ROW_MAJOR, 0);  // the same in A, which is copied
-  check_bound(512, 520, 2060, PADDED, PADDED, PADDED, 0);              // B packed by parts
+  check_bound(512, 520, 2060, PADDED, PADDED, PADDED, 0);           // B packed by parts
 }
 
 static bool same(const Mat *x, const Mat *y) {
@@ -212,12 +213,6 @@ static void check_packs(void) {
       for (Layout layout = 0; layout < PACKED; layout++) check_pack(depths[i], n, layout);
 }
 
-// bf16 has 8 significant bits; halfway goes to even, as rint() does; denormals go to 0.
-static double bf16_of(float x) {
-  int e;
-  const double fraction = frexp(x, &e), y = ldexp(rint(ldexp(fraction, 8)), e - 8);
-  return fabsf(x) < FLT_MIN ? copysign(0, x) : y > FLT_MAX ? INFINITY : y < -FLT_MAX ? -INFINITY : y;
-}
 static float flushed(float x) { return fabsf(x) < FLT_MIN ? copysignf(0, x) : x; }
 static float fma_flushed(float x, float y, float sum) { return flushed(fmaf(x, y, flushed(sum))); }
 
@@ -229,8 +224,8 @@ static float bf16_chain(const Operand *a, const Operand *b, int i, int j, int k,
     float part[2] = {0, 0};
     for (int q = 0; q < step; q++) {
       const int kk = k0 + (q ^ 1);
-      const float x = kk < k ? (float)bf16_of(a->m.p[i * a->m.rs + kk * a->m.cs]) : 0;
-      const float y = kk < k ? (float)bf16_of(b->m.p[kk * b->m.rs + j * b->m.cs]) : 0;
+      const float x = kk < k ? bf16_of(a->m.p[i * a->m.rs + kk * a->m.cs]) : 0;
+      const float y = kk < k ? bf16_of(b->m.p[kk * b->m.rs + j * b->m.cs]) : 0;
       float *sum = step == 2 ? &c : &part[kk & 1];
       *sum = fma_flushed(x, y, *sum);
     }
@@ -259,8 +254,12 @@ static void check_bf16(int m, int n, int k, Layout la, Layout lb, int acc, bool 
     }
   Mat right = b.m;
   if (lb == PACKED) {
-    b.packed = aligned_alloc(64, (gemm_pack_bf16_floats(k, n) * sizeof(float) + 127) / 64 * 64);
+    const size_t floats = gemm_pack_bf16_floats(k, n) + PACK_GUARD;
+    b.packed = aligned_alloc(64, (floats * sizeof(float) + 127) / 64 * 64);
+    for (size_t i = 0; i < floats; i++) b.packed[i] = poison;
     right = gemm_pack_bf16(b.packed, b.m);
+    for (size_t i = floats - PACK_GUARD; i < floats; i++)
+      if (!isnan(b.packed[i])) complain("bf16: packed beyond its end", m, n, k, la, lb, acc);
   }
   gemm_bf16(c.m, a.m, right, acc);
   if (!same(&c.m, &want.m)) complain(tiny ? "bf16, tiny: other bits" : "bf16: other bits", m, n, k, la, lb, acc);

@@ -3,8 +3,8 @@
 //
 // In: the tables of kernels.h. Out: TAP; `test_vec bench` prints nanoseconds an element instead, of all row operations.
 #include "bench_vec.h"
+#include "bf16.h"
 #include "rows.h"
-#include <float.h>
 
 // ---- Element by element ---------------------------------------------------------------------------------
 
@@ -43,13 +43,6 @@ static float of_bits(uint32_t bits) {
   float x;
   memcpy(&x, &bits, sizeof x);
   return x;
-}
-
-// 8 significant bits, halfway to even as rint() does it; then what else there is among floats.
-static float bf16_of(float x) {
-  int e;
-  const double fraction = frexp(x, &e), y = ldexp(rint(ldexp(fraction, 8)), e - 8);
-  return fabsf(x) < FLT_MIN ? copysignf(0, x) : fabs(y) > FLT_MAX ? copysignf(INFINITY, x) : (float)y;
 }
 
 static void test_bf16_round(const Kernels *t) {
