@@ -120,6 +120,26 @@ int kernels_init(const char *force) {
   return 0;
 }
 
+#if HAVE_OPENBLAS
+// The OpenBLAS kernels for what this CPU has, by its names for them; NULL: its own choice.
+static const char *openblas_fitting(void) {
+#ifdef __x86_64__
+  if (has_avx512()) return has_avx512bf16() ? "Cooperlake" : "SkylakeX";
+  if (has_avx2()) return "Haswell";
+#endif
+  return NULL;
+}
+
+const char *kernels_openblas_pin(void) {
+  const char *table = getenv("KERNELS"), *pinned = getenv("OPENBLAS_CORETYPE"), *fitting = openblas_fitting();
+  if (table && !strcmp(table, "avx2")) return "Haswell";
+  const int unknown = pinned ? fitting && !strcmp(pinned, fitting) : !strcmp(gemm_openblas_core(), "Prescott");
+  return unknown ? fitting : NULL;
+}
+#else
+const char *kernels_openblas_pin(void) { return NULL; }
+#endif
+
 const char *kernels_describe(const Kernels *k) {
   static char text[64];
 #if HAVE_OPENBLAS

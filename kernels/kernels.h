@@ -166,6 +166,9 @@ int kernels_init(const char *force);
 extern const Kernels *const kernels_all[];
 // "avx512 (14x32)", and for OpenBLAS its core name and thread count. Static storage.
 const char *kernels_describe(const Kernels *k);
+// What the variable OPENBLAS_CORETYPE has to be for OpenBLAS to be a peer; NULL: unset. OpenBLAS chooses by the CPU's
+// number and takes one newer than itself for the oldest, "Prescott", a fifth as fast. With KERNELS=avx2: Haswell's.
+const char *kernels_openblas_pin(void);
 
 // The truth: C = A B + (accumulate ? C : 0) in double, rounded once; bound(i,j) = (|A||B|)(i,j) + |C| for error checks.
 void gemm_ref(Mat c, double *bound, Mat a, Mat b, int accumulate);

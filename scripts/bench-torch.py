@@ -15,6 +15,7 @@ import argparse
 import csv
 import glob
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -31,10 +32,18 @@ def best_vectors():  # ATen takes the name without asking the CPU
     return "avx512" if "avx512f" in open("/proc/cpuinfo").read() else "avx2"
 
 
-def tuned_environment(threads):
+def openblas_kernels(isoflop):
+    """Those that our bench measures OpenBLAS with: its own choice, unless it does not know the CPU."""
+    said = subprocess.run([isoflop, "bench", "gemm", "--csv", "--kernels", "openblas", "--seconds", "0.001"], capture_output=True, text=True)
+    return re.findall(r"^# openblas \((\w+)\)", said.stderr, re.M)
+
+
+def tuned_environment(threads, isoflop):
     env = dict(os.environ)
     for key in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS"):
         env.pop(key, None)
+    for name in openblas_kernels(isoflop):
+        env["OPENBLAS_CORETYPE"] = name
     openmp = glob.glob("/usr/lib/*/openblas-openmp")
     env.update(OMP_NUM_THREADS=str(threads), ATEN_CPU_CAPABILITY=best_vectors(), MALLOC_MMAP_THRESHOLD_=str(4 << 30),
                MALLOC_TRIM_THRESHOLD_=str(4 << 30), MALLOC_TOP_PAD_=str(256 << 20), ISOFLOP_BENCH_TORCH=str(threads))
@@ -143,14 +152,15 @@ def isoflop_time(a, shape):
 def main():
     a = parse()
     if os.environ.get("ISOFLOP_BENCH_TORCH") != str(a.threads):  # what the loader and malloc read has to be set before the start
-        os.execve(sys.executable, [sys.executable] + sys.argv, tuned_environment(a.threads))
+        os.execve(sys.executable, [sys.executable] + sys.argv, tuned_environment(a.threads, a.isoflop))
     try:
         import torch
     except ImportError:
         sys.exit("bench-torch: no PyTorch here: apt-get install python3-torch, and run with /usr/bin/python3")
     torch.set_num_threads(a.threads)
     blas = [line.split()[-1] for line in open("/proc/self/maps") if "blas" in line and "r-xp" in line]
-    print(f"# PyTorch {torch.__version__}, {a.threads} thread(s), {', '.join(sorted(set(blas))) or 'no BLAS found'}; {a.precision}; "
+    print(f"# PyTorch {torch.__version__}, {a.threads} thread(s), {', '.join(sorted(set(blas))) or 'no BLAS found'} "
+          f"({os.environ.get('OPENBLAS_CORETYPE', 'its choice')}); {a.precision}; "
           f"{a.repetitions} alternated repetitions of {a.seconds} s a side: median [min, max]", file=sys.stderr)
     names = ["d_model", "n_layers", "n_heads", "seq", "batch_seqs", "threads", "precision", "ours_ms", "ours_min", "ours_max",
              "ours_pct_peak", "ours_rss_mb", "torch_ms", "torch_min", "torch_max", "torch_pct_peak", "ratio"]

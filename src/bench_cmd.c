@@ -252,8 +252,7 @@ static int bench_gemm(const BenchArgs *a, Err *e) {
 // OpenBLAS reads its variables when it is loaded, so what would hold it back has to be gone before that: the program
 // starts itself again. Pinned to Haswell's kernels it would be no peer for AVX-512.
 static void unpin_openblas(char **argv) {
-  const char *table = getenv("KERNELS"), *want = table && !strcmp(table, "avx2") ? "Haswell" : NULL;
-  const char *core = getenv("OPENBLAS_CORETYPE");
+  const char *want = kernels_openblas_pin(), *core = getenv("OPENBLAS_CORETYPE");
   const bool right = want ? core && !strcmp(core, want) : !core;
   if (right && !getenv("OPENBLAS_L2_SIZE")) return;
   unsetenv("OPENBLAS_L2_SIZE");

@@ -11,6 +11,16 @@ ok "gemm: every rung of this machine has a row for the first product" sh -c '
 ok "gemm: minimum <= median <= maximum, errors below (k + 4) eps (bf16: 2^-7 more)" awk -F, '
   NR > 1 && !($8 > 0 && $8 <= $7 && $7 <= $9 && $11 >= 0 && $11 <= ($5 + 4) * 1.2e-7 + (/bf16|amx/ ? 0.008 : 0)) {print; bad = 1} END {exit bad || NR < 7}' "$T/gemm.csv"
 ok "gemm: what was left out is said" grep -q "products left out" "$T/err"
+fits() {  # fits ARGUMENT OF env: whatever OpenBLAS is pinned to, or takes a CPU for that it does not know
+  env "$1" "$ISOFLOP" bench gemm --csv --seconds 0.01 --kernels openblas 2>&1 | grep '^# openblas (' >"$T/core"
+  cat "$T/core"; [ -s "$T/core" ] && ! grep -q Prescott "$T/core"
+}
+if grep -qw avx2 /proc/cpuinfo; then
+  ok "gemm: OpenBLAS has kernels that fit the CPU" fits -uOPENBLAS_CORETYPE
+  ok "gemm: where it is pinned to older ones, too" fits OPENBLAS_CORETYPE=Prescott
+else
+  skip "gemm: OpenBLAS has kernels that fit the CPU" "no AVX2"
+fi
 ok "gemm: files for the picture" sh -c '"$1" bench gemm --seconds 0.01 --kernels openblas --out "$2" >/dev/null 2>&1 && grep -q "^openblas,square" "$2/gemm.csv" && grep -q "^bandwidth = [0-9]" "$2/machine.gp"' - "$ISOFLOP" "$T/o"
 
 # ---- step: a token costs 3 (2 (24 C C + 4 T C) + 2 C V) = 73,728 FLOPs with C = 16, T = 32, V = 256
