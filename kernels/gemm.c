@@ -28,7 +28,7 @@ enum {
   // micro-kernel costs.
   FEW_TILES = 4,
   FEW_STEPS = 64,
-  SOON = 6,  // rows of B from the one that is copied to the one that is fetched
+  LOW = 12,  // rows of a tile whose lines of A fall into one set of the first-level cache, with room for a line of B
   // Rows of B that gemm_pack() takes across all panels before the next ones: as many streams as the CPU fetches ahead by
   // itself.
   PACK_ROWS = 8,
@@ -45,7 +45,7 @@ static int aliases(ptrdiff_t stride) { return stride && stride % 512 == 0; }
 static Mat unalias(float *dst, size_t room, Mat x) {
   const Mat to = mat_ld(dst, x.rows, x.cols, (x.cols + 31) / 16 * 16);
   assert((size_t)(to.rows * to.rs) <= room);
-  for (int i = 0; i < x.rows; i++) memcpy(to.p + i * to.rs, x.p + i * x.rs, (size_t)x.cols * sizeof(float));
+  kern->copy(to.p, to.rs, x.p, x.rs, x.rows, x.cols);
   return to;
 }
 
@@ -65,18 +65,12 @@ static Cut cut(int rows, int mr) {
 static ptrdiff_t tile_floats(int mr, int k) { return (ptrdiff_t)mr * k + 16; }
 static void pack_tiles(float *dst, int mr, Mat a) {
   const Cut rows = cut(a.rows, mr);
+  // In whole vectors where a tile follows: what is copied too much, the next step overwrites, or there is room for it
+  // behind the last.
+  const int whole = mr > 8 ? 16 : mr > 4 ? 8 : 4;
   for (int t = 1, m, i = 0; i < a.rows; t++, i += m, dst += tile_floats(mr, a.cols)) {
     m = rows.high - (t > rows.higher);
-    const float *from = a.p + i;
-    float *to = dst;
-    for (int k = 0; k < a.cols; k++, from += a.cs, to += mr) {
-      // In whole vectors where a tile follows: what is copied too much, the next step overwrites, or there is room for
-      // it behind the last.
-      if (i + m == a.rows) memcpy(to, from, (size_t)m * sizeof *to);
-      else if (mr > 8) memcpy(to, from, 16 * sizeof *to);
-      else if (mr > 4) memcpy(to, from, 8 * sizeof *to);
-      else memcpy(to, from, 4 * sizeof *to);
-    }
+    kern->copy(dst, mr, a.p + i, a.cs, a.cols, i + m < a.rows ? whole : m);
   }
 }
 
@@ -86,12 +80,9 @@ static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff
     kern->pack_t((Word *)dst, nr, (const Word *)b, cs, k, n);
     return;
   }
-  for (int kk = 0; kk < k; kk++, dst += nr, b += rs) {
-    __builtin_prefetch(b + SOON * rs);
-    if (cs == 1 && n == nr)  // mostly; a call of memcpy for so few bytes takes as long again
-      for (int j = 0; j < nr; j += 8) memcpy(dst + j, b + j, 8 * sizeof *dst);
-    else if (cs == 1) memcpy(dst, b, (size_t)n * sizeof *dst);
-    else for (int j = 0; j < n; j++) dst[j] = b[j * cs];
+  if (cs == 1) kern->copy(dst, nr, b, rs, k, n);
+  for (int kk = 0; kk < k && (cs != 1 || n < nr); kk++, dst += nr, b += rs) {
+    for (int j = 0; j < n && cs != 1; j++) dst[j] = b[j * cs];
     for (int j = n; j < nr; j++) dst[j] = 0;
   }
 }
@@ -160,6 +151,7 @@ static int panel_cols(int left, int packed, int three) {  // three: if tiles of 
 // the measurements.
 typedef struct Way {
   int copy_a;   // a block of A is copied to another stride
+  int low;      // tiles of fewer rows, whose lines of A fit a set of the first-level cache
   int tiles_a;  // a block of tr(x) is packed by tiles
   int copy_b;   // a panel of B is packed
   int height, depth;  // of a block of A, at most
@@ -168,21 +160,23 @@ typedef struct Way {
 static Way way_of(Mat c, Mat a, Mat b) {
   const int large = kern->large_caches, nr = kern->nr;
   Way way;
-  // The lines of a tile of A still fit two sets, so with room they are copied only where they fall into one.
-  way.copy_a = a.cs == 1 && a.rs && a.rs % (large ? 1024 : 512) == 0 && c.cols > nr;
+  // The lines of a tile of A still fit two sets of a large cache. In one, of twelve ways, those of a lower tile do,
+  // which costs less than a copy; a small cache has eight.
+  way.low = large && a.cs == 1 && a.rs && a.rs % 1024 == 0;
+  way.copy_a = !large && a.cs == 1 && aliases(a.rs) && c.cols > nr;
   // As tr(x) lies, every step of a tile has a line of its own, most of it for the neighbours: it is packed where C is
   // wide. A small first-level cache holds 128 such lines beside a panel of B, unless they fall into few sets, so there
   // C must be wider; else k is halved.
   const int fits = !large && a.cs % 64;
-  const int many = fits ? c.cols >= 10 * nr && a.cols > KC / 2 : c.cols >= 6 * nr;
+  const int many = fits ? c.cols >= 10 * nr && a.cols > KC / 2 : c.cols >= (large && a.cs <= 1280 ? 24 : 6) * nr;
   way.tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && many;
   way.copy_b = b.cs > 1 || (b.cs == 1 && far_rows(a, b) && a.rows >= 8 * kern->mr);
   // A panel of B comes from L2 as fast as it is used, and the deeper it is the less often C is read and written; a
   // block of A that is copied, or passes under a packed B, has half the height then. With large caches copies of half
   // the depth were faster, and high blocks fit.
   const int ready = (b.cs == 0 || (way.copy_b && a.rs != 1 && !large)) && !way.tiles_a &&
-                    (!aliases(a.rs) || (way.copy_a && !large));
-  way.height = ready && a.cols > KC && (way.copy_a || (b.cs == 0 && !large)) ? MC / 2 : MC;
+                    (large || !aliases(a.rs) || way.copy_a);
+  way.height = (ready && a.cols > KC && (way.copy_a || (b.cs == 0 && !large))) || (way.low && !way.copy_b) ? MC / 2 : MC;
   way.depth = ready ? KC_READY : a.rs == 1 && !way.tiles_a && !large ? KC / 2 : KC;
   return way;
 }
@@ -214,7 +208,6 @@ static void gemm_blocks(Mat c, Mat a, Mat b, int accumulate) {
       }
       const int packed = b.cs != 1 || way.copy_b;
       const int three = kern->mr3 && mc >= kern->mr3 && !way.tiles_a && !way.copy_b && (ab.cs == 1 || ab.rs == 1);
-      const Cut wide = cut(mc, kern->mr);
       for (int j0 = 0, n; j0 < c.cols; j0 += n) {
         n = panel_cols(c.cols - j0, packed, three);
         // Every member, since what is left out is set to 0 by a slow instruction.
@@ -231,8 +224,9 @@ static void gemm_blocks(Mat c, Mat a, Mat b, int accumulate) {
           pack_panel(b_scratch, nr, t.b, b.rs, b.cs, kc, n);
           t.b = b_scratch, t.ldb = nr;
         }
-        gemm_panel(&t, n > nr ? cut(mc, kern->mr3) : n > nr / 2 || way.tiles_a ? wide : cut(mc, 2 * kern->mr),
-                   way.tiles_a ? tile_floats(kern->mr, kc) : 0, far_a || far_b ? next : NULL);
+        const int high = n > nr ? kern->mr3 : n > nr / 2 || way.tiles_a ? kern->mr : 2 * kern->mr;
+        gemm_panel(&t, cut(mc, way.low ? imin(high, LOW) : high), way.tiles_a ? tile_floats(kern->mr, kc) : 0,
+                   far_a || far_b ? next : NULL);
       }
     }
   }

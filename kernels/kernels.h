@@ -91,7 +91,7 @@ typedef struct Kernels {
   // GEMM micro-kernel. m <= mr and n <= nr; or, for a narrow C, m <= 2 mr and n <= nr/2; or, unless mr3 is 0, for n ==
   // 3/2 nr, mr3/2 < m <= mr3 and a stride of A that is 1. Returns how many of the rows of `next` a tile has fetched.
   // tail: what its tiles get as theirs; large_caches: are this CPU's (gemm.c)?
-  // bf16_as_floats: in bf16 it multiplies rounded floats, and bf16_ukr is not used (gemm_bf16.c).
+  // bf16_as_floats: in bf16 it multiplies rounded floats, and bf16_ukr, if it has one, is not used (gemm_bf16.c).
   int mr, nr, mr3, tail, large_caches, bf16_mr, bf16_step, bf16_as_floats;
   int (*gemm_ukr)(const Tile *t);
   // Replace the whole driver (OpenBLAS; the clock of a profile); NULL = gemm.c, gemm_bf16.c.
@@ -149,6 +149,8 @@ typedef struct Kernels {
   // each pair (x[0], x[1]), (x[2], x[3]), ... change places; before the last one of an odd n comes a 0.
   void (*bf16_round)(float *y, ptrdiff_t ldy, const float *x, ptrdiff_t ldx, int rows, int n, int swap);
 
+  // `rows` rows of n floats, from ldx to ldy. Rows of y may overlap: a later one wins.
+  void (*copy)(float *y, ptrdiff_t ldy, const float *x, ptrdiff_t ldx, int rows, int n);
   void (*add)(float *y, const float *x, size_t n);                                     // y += x
   void (*mul)(float *y, const float *x, size_t n);                                     // y *= x
   float (*dot)(const float *x, const float *y, int n);                                 // sum x y

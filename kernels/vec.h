@@ -22,6 +22,7 @@
                           ptrdiff_t ld_delta, float scale);                                                            \
   double xent_##isa(float *logits, ptrdiff_t ld, const uint8_t *targets, int rows, int n, float dscale);               \
   void bf16_round_##isa(float *y, ptrdiff_t ldy, const float *x, ptrdiff_t ldx, int rows, int n, int swap);            \
+  void copy_##isa(float *y, ptrdiff_t ldy, const float *x, ptrdiff_t ldx, int rows, int n);                            \
   void add_##isa(float *y, const float *x, size_t n);                                                                  \
   void mul_##isa(float *y, const float *x, size_t n);                                                                  \
   float dot_##isa(const float *x, const float *y, int n);                                                              \
@@ -31,8 +32,8 @@
 #define VEC_TABLE(isa)                                                                                                 \
   .rmsnorm = rmsnorm_##isa, .rmsnorm_back = rmsnorm_back_##isa, .rope = rope_##isa, .gelu = gelu_##isa,                \
   .softmax = softmax_##isa, .softmax_again = softmax_again_##isa, .softmax_back = softmax_back_##isa,                  \
-  .xent = xent_##isa, .bf16_round = bf16_round_##isa, .add = add_##isa, .mul = mul_##isa, .dot = dot_##isa,            \
-  .sumsq = sumsq_##isa, .adamw = adamw_##isa
+  .xent = xent_##isa, .bf16_round = bf16_round_##isa, .copy = copy_##isa, .add = add_##isa, .mul = mul_##isa,          \
+  .dot = dot_##isa, .sumsq = sumsq_##isa, .adamw = adamw_##isa
 
 VEC_DECLARE(scalar);
 VEC_DECLARE(avx2);

@@ -39,6 +39,18 @@ static void test_dot_sumsq(const Kernels *t) {
   }
 }
 
+static void test_copy(const Kernels *t) {
+  EACH_LENGTH(n) for (int apart = -2; apart <= 3; apart += 5) {  // rows of y overlap, or have gaps
+    if (n + apart < 1) continue;
+    const int rows = 9, ldx = n + 2, ldy = n + apart, last = (rows - 1) * ldy;
+    float *x = array(0, (rows - 1) * ldx + n, 2), *y = array(1, last + n, 1), *y0 = copy(2, y, last + n);
+    t->copy(y, ldy, x, ldx, rows, n);
+    for (int row = 0; row < rows; row++)  // of an overlap, what the last of its rows had
+      assert_memory_equal(y + row * ldy, x + row * ldx, sizeof *x * (size_t)(row < rows - 1 && apart < 0 ? ldy : n));
+    if (apart > 0) check_gaps(y, y0, rows, n, ldy);
+  }
+}
+
 static float of_bits(uint32_t bits) {
   float x;
   memcpy(&x, &bits, sizeof x);
@@ -277,6 +289,6 @@ int main(int argc, char **argv) {
     {"gelu", reference_gelu, &reference}, {"rmsnorm", reference_rmsnorm, &reference}, {"add mul", test_add_mul, NULL},
     {"dot sumsq", test_dot_sumsq, NULL}, {"adamw", test_adamw, NULL}, {"gelu", test_gelu, NULL},
     {"rmsnorm", test_rmsnorm, NULL}, {"rmsnorm_back", test_rmsnorm_back, NULL}, {"rope", test_rope, NULL},
-    {"bf16_round", test_bf16_round, NULL}};
+    {"bf16_round", test_bf16_round, NULL}, {"copy", test_copy, NULL}};
   return run_cases(ops, sizeof ops / sizeof *ops, argc, argv, "bench", bench_vec);
 }
