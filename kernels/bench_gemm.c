@@ -219,6 +219,15 @@ static Mat thin_rows(Mat x, int step) {
 }
 static Mat thin(Mat c, int rows, int cols) { return tr(thin_rows(tr(thin_rows(c, rows)), cols)); }
 
+// The rung's table; in bf16 with its instruction, even where rounded floats are faster.
+static void use(const GemmRung *r) {
+  static Kernels words;
+  if (!r->table) return;
+  kernels_init(r->table);
+  words = *kern, words.bf16_as_floats = 0;
+  if (r->bf16) kern = &words;
+}
+
 // One rung at work on one product.
 typedef struct Job {
   const GemmRung *rung;
@@ -303,7 +312,7 @@ static bool job_prepare(Job *j, const GemmOp *op, Mat c0, GemmResult *out) {
   const GemmRung *r = j->rung;
   *out = (GemmResult){0};
   if (2.0 * op->m * op->n * op->k > r->max_flops || (j->threads > 1 && !r->teams)) return true;
-  if (r->table) kernels_init(r->table);
+  use(r);
   if (r->table && op->pack) {
     j->pack_here = floats_new(gemm_pack_floats(op->k, op->n));
     if (!j->pack_here) return false;
@@ -342,7 +351,7 @@ bool bench_gemm_product(const GemmOp *op, const GemmRung *rungs, int n_rungs, in
     for (int t = 0; t < n_rungs; t++) {
       const Job *j = &jobs[t];
       if (!out[t].good) continue;
-      if (j->rung->table) kernels_init(j->rung->table);
+      use(j->rung);
       if (j->reps > 1) calls(j, 1);  // its operands back into the caches
       const double start = omp_get_wtime();
       calls(j, j->reps);

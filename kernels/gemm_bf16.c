@@ -1,5 +1,6 @@
 // gemm_bf16.c: the loops around the bf16 micro-kernel: round both operands to bf16 into words of two consecutive k, in
-// blocks for the caches, then multiply. Without an instruction for that: round them to floats, and multiply those.
+// blocks for the caches, then multiply. Where no instruction does that, or a slow one: round them to floats, and multiply
+// those.
 //
 // In: A, B as views of floats by any strides, one of which is 1; B alternatively from gemm_pack_bf16(). Out: C = or
 // += A B.
@@ -106,7 +107,7 @@ static void product_of_words(Mat c, Mat a, Mat b, int accumulate) {
 // ---- As floats ------------------------------------------------------------------------------------------------------
 //
 // What vdpbf16ps does to a pair is two fused multiply-adds of floats, the odd element first, without denormals. Where no
-// instruction does it, gemm() does: on floats that have bf16's values, in which the two of each pair have changed
+// instruction does it fast, gemm() does: on floats that have bf16's values, in which the two of each pair have changed
 // places, while the CPU takes denormals for 0 and gives 0 for them.
 
 // Rows k of x, n floats, to rows of dst in the order in which they are multiplied.
