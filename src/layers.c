@@ -10,9 +10,9 @@ static const float NORM_EPS = 1.0f / NORM_EPS_INV;
 enum { ATT_ROWS = 16 };
 // Query rows whose sum goes to a gradient of keys or values in one product.
 enum { ATT_SPAN = 64 };
-// Floats of a sequence's residual from which on what the backward finds of a layer, 18 times as much, fills the
-// second-level cache (1 MiB).
-enum { FETCH_FROM = 10 << 10 };
+// Floats of a sequence's residual from which on what the backward finds of a layer, 18 times as much, is no longer in
+// a second-level cache of 1 MiB, or of 2.
+enum { FETCH_FROM = 10 << 10, FETCH_FROM_LARGE = 40 << 10 };
 // Floats a token and channel up to which attention's probabilities are kept: as many as of everything else.
 enum { KEEP_PROBS = 18 };
 
@@ -34,7 +34,7 @@ static size_t shared_floats(const Dims *d, int k, int n) { return d->bf16 ? laye
 // Reads x once in the order of addresses, which the hardware fetches ahead from beyond the second-level cache: what then
 // takes x by columns, or by heads, would wait for it. Small models have their activations in that cache anyway.
 static void fetch(const Dims *d, Mat x) {
-  if (d->T * d->C < FETCH_FROM) return;
+  if (d->T * d->C < (kern->large_caches ? FETCH_FROM_LARGE : FETCH_FROM)) return;
   for (int i = 0; i < x.rows; i++)
     for (int j = 0; j < x.cols; j += 16) {
       int word;
