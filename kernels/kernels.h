@@ -149,11 +149,12 @@ typedef struct Kernels {
   // each pair (x[0], x[1]), (x[2], x[3]), ... change places; before the last one of an odd n comes a 0.
   void (*bf16_round)(float *y, ptrdiff_t ldy, const float *x, ptrdiff_t ldx, int rows, int n, int swap);
 
+  // Of `rows` rows at ld, each of `groups` groups of n floats: sum x y of each group, into sums [rows*groups].
+  void (*dots)(float *sums, const float *x, const float *y, ptrdiff_t ld, int rows, int groups, int n);
   // `rows` rows of n floats, from ldx to ldy. Rows of y may overlap: a later one wins.
   void (*copy)(float *y, ptrdiff_t ldy, const float *x, ptrdiff_t ldx, int rows, int n);
   void (*add)(float *y, const float *x, size_t n);                                     // y += x
   void (*mul)(float *y, const float *x, size_t n);                                     // y *= x
-  float (*dot)(const float *x, const float *y, int n);                                 // sum x y
   double (*sumsq)(const float *x, size_t n);                                           // sum x^2, NaN and Inf propagate
   void (*adamw)(float *p, float *g, float *m, float *v, size_t n, const AdamCoef *c);  // and g becomes 0
 } Kernels;

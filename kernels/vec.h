@@ -25,7 +25,7 @@
   void copy_##isa(float *y, ptrdiff_t ldy, const float *x, ptrdiff_t ldx, int rows, int n);                            \
   void add_##isa(float *y, const float *x, size_t n);                                                                  \
   void mul_##isa(float *y, const float *x, size_t n);                                                                  \
-  float dot_##isa(const float *x, const float *y, int n);                                                              \
+  void dots_##isa(float *sums, const float *x, const float *y, ptrdiff_t ld, int rows, int groups, int n);             \
   double sumsq_##isa(const float *x, size_t n);                                                                        \
   void adamw_##isa(float *p, float *g, float *m, float *v, size_t n, const AdamCoef *c)
 
@@ -33,7 +33,7 @@
   .rmsnorm = rmsnorm_##isa, .rmsnorm_back = rmsnorm_back_##isa, .rope = rope_##isa, .gelu = gelu_##isa,                \
   .softmax = softmax_##isa, .softmax_again = softmax_again_##isa, .softmax_back = softmax_back_##isa,                  \
   .xent = xent_##isa, .bf16_round = bf16_round_##isa, .copy = copy_##isa, .add = add_##isa, .mul = mul_##isa,          \
-  .dot = dot_##isa, .sumsq = sumsq_##isa, .adamw = adamw_##isa
+  .dots = dots_##isa, .sumsq = sumsq_##isa, .adamw = adamw_##isa
 
 VEC_DECLARE(scalar);
 VEC_DECLARE(avx2);

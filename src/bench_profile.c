@@ -30,7 +30,7 @@ typedef enum {
   XENT,
   ADD,
   MUL,
-  DOT,
+  DOTS,
   PACK,
   CLIP_NORM,
   ADAMW,
@@ -62,7 +62,7 @@ static const struct {
     {"xent", "softmax and cross-entropy of the logits"},
     {"add", ""},
     {"mul", ""},
-    {"dot", ""},
+    {"dots", "rows of attention by their gradients"},
     {"pack", "transposed weights, keys, values"},
     {"clip_norm", "sum of squares of the gradients"},
     {"adamw", ""},
@@ -146,10 +146,8 @@ static double timed_xent(float *logits, ptrdiff_t ld, const uint8_t *targets, in
 }
 static void timed_add(float *y, const float *x, size_t n) { TIMED(ADD, 0, 12.0 * (double)n, plain->add(y, x, n)); }
 static void timed_mul(float *y, const float *x, size_t n) { TIMED(MUL, 0, 12.0 * (double)n, plain->mul(y, x, n)); }
-static float timed_dot(const float *x, const float *y, int n) {
-  float sum;
-  TIMED(DOT, 0, 8.0 * n, sum = plain->dot(x, y, n));
-  return sum;
+static void timed_dots(float *sums, const float *x, const float *y, ptrdiff_t ld, int rows, int groups, int n) {
+  TIMED(DOTS, 0, 8.0 * rows * groups * n, plain->dots(sums, x, y, ld, rows, groups, n));
 }
 static void timed_pack_t(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n) {
   TIMED(PACK, 0, 8.0 * k * n, plain->pack_t(dst, nr, src, ld, k, n));
@@ -221,7 +219,7 @@ int bench_profile(const Config *cfg, double seconds, bool csv, bool first, Err *
   timed.rmsnorm = timed_rmsnorm, timed.rmsnorm_back = timed_rmsnorm_back, timed.rope = timed_rope,
   timed.gelu = timed_gelu;
   timed.softmax = timed_softmax, timed.softmax_again = timed_softmax_again, timed.softmax_back = timed_softmax_back;
-  timed.xent = timed_xent, timed.add = timed_add, timed.mul = timed_mul, timed.dot = timed_dot;
+  timed.xent = timed_xent, timed.add = timed_add, timed.mul = timed_mul, timed.dots = timed_dots;
   timed.pack_t = timed_pack_t, timed.sumsq = timed_sumsq, timed.adamw = timed_adamw;
   static double whole[MAX_STEPS], peaks[MAX_STEPS];  // of the steps without clocks, in alternation with those with
   int steps = -1;                                    // the first one warms up

@@ -228,9 +228,7 @@ void layers_backward(const Dims *d, const Block *b, const Block *dw, const Acts 
 
   layers_product(d, rows_of(g->datt, T, C), rows_of(g->dx1, T, C), b->bw[PROJ], 0);
   weight_grad(d, dw, a, g, PROJ);
-  for (int t = 0; t < T; t++)
-    for (int h = 0, at = t * C1; h < H; h++, at += C / H)
-      delta[(size_t)t * H + h] = kern->dot(g->datt + at, a->att + at, C / H);
+  kern->dots(delta, g->datt, a->att, C1, T, H, C / H);
   fetch(d, rows_of(a->qk, T, 2 * C));
   fetch(d, rows_of(a->qkv, T, 3 * C));
   attention_backward(d, a, g, delta, scratch);

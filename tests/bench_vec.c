@@ -14,7 +14,7 @@ void bench_vec(const Kernels *t) {
   static const int ns[] = {16, 20, 40, 48, 128, 256};
   const AdamCoef adam = {.lr = 1e-9f, .b1 = .9f, .b2 = .95f, .eps = 1e-8f, .grad_scale = 1, .m_corr = 1, .v_corr = 1};
   const char *names[] = {"rmsnorm", "rmsnorm heads", "rmsnorm_back", "rmsnorm_back heads", "rope", "gelu", "softmax",
-                         "softmax_again", "softmax_back", "xent", "add", "mul", "dot", "sumsq", "adamw"};
+                         "softmax_again", "softmax_back", "xent", "add", "mul", "dots", "sumsq", "adamw"};
   static const uint8_t targets[ROWS];
   volatile double sink = 0;
   for (int i = 0; i < SIZE; i++) start[i] = (float)(2 * rng_uniform(1, (uint64_t)i) - 1);
@@ -45,7 +45,7 @@ void bench_vec(const Kernels *t) {
             case 9: sink += t->xent(a, MAX_N, targets, ROWS, n, .1f); break;
             case 10: t->add(a, b, (size_t)ROWS * n); break;
             case 11: t->mul(a, b, (size_t)ROWS * n); break;
-            case 12: for (int r = 0; r < ROWS; r++) sink += t->dot(a + r * MAX_N, b + r * MAX_N, n); break;
+            case 12: t->dots(c, a, b, n, ROWS, n / head, head); break;
             case 13: sink += t->sumsq(a, (size_t)ROWS * n); break;
             case 14: t->adamw(a, b, c, d, (size_t)ROWS * n, &adam); break;
           }
