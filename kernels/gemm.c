@@ -166,9 +166,9 @@ static Way way_of(Mat c, Mat a, Mat b) {
   way.copy_a = !large && a.cs == 1 && aliases(a.rs) && c.cols > nr;
   // As tr(x) lies, every step of a tile has a line of its own, most of it for the neighbours: it is packed where C is
   // wide. A small first-level cache holds 128 such lines beside a panel of B, unless they fall into few sets, so there
-  // C must be wider; else k is halved.
-  const int fits = !large && a.cs % 64;
-  const int many = fits ? c.cols >= 10 * nr && a.cols > KC / 2 : c.cols >= (large && a.cs <= 1280 ? 24 : 6) * nr;
+  // C must be wider; else k is halved. Large caches hold a block of them, unless they lie 5 KiB apart, or 4 and k goes on.
+  const int fits = !large && a.cs % 64, far_cols = a.cs > 1280 || (a.cs % 1024 == 0 && a.cols > KC);
+  const int many = fits ? c.cols >= 10 * nr && a.cols > KC / 2 : c.cols >= (large && !far_cols ? 24 : 6) * nr;
   way.tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && many;
   way.copy_b = b.cs > 1 || (b.cs == 1 && far_rows(a, b) && a.rows >= 8 * kern->mr);
   // A panel of B comes from L2 as fast as it is used, and the deeper it is the less often C is read and written; a
@@ -176,7 +176,8 @@ static Way way_of(Mat c, Mat a, Mat b) {
   // the depth were faster, and high blocks fit.
   const int ready = (b.cs == 0 || (way.copy_b && a.rs != 1 && !large)) && !way.tiles_a &&
                     (large || !aliases(a.rs) || way.copy_a);
-  way.height = (ready && a.cols > KC && (way.copy_a || (b.cs == 0 && !large))) || (way.low && !way.copy_b) ? MC / 2 : MC;
+  const int half = ready && a.cols > KC && (way.copy_a || (b.cs == 0 && !large));
+  way.height = half || (way.low && !way.copy_b) ? MC / 2 : MC;
   way.depth = ready ? KC_READY : a.rs == 1 && !way.tiles_a && !large ? KC / 2 : KC;
   return way;
 }

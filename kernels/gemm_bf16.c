@@ -1,6 +1,6 @@
 // gemm_bf16.c: the loops around the bf16 micro-kernel: round both operands to bf16 into words of two consecutive k, in
-// blocks for the caches, then multiply. Where no instruction does that, or a slow one: round them to floats, and multiply
-// those.
+// blocks for the caches, then multiply. Where no instruction does that, or a slow one: round them to floats, and
+// multiply those.
 //
 // In: A, B as views of floats by any strides, one of which is 1; B alternatively from gemm_pack_bf16(). Out: C = or
 // += A B.
