@@ -166,8 +166,10 @@ static Way way_of(Mat c, Mat a, Mat b) {
   way.copy_a = !large && a.cs == 1 && aliases(a.rs) && c.cols > nr;
   // As tr(x) lies, every step of a tile has a line of its own, most of it for the neighbours: it is packed where C is
   // wide. A small first-level cache holds 128 such lines beside a panel of B, unless they fall into few sets, so there
-  // C must be wider; else k is halved. Large caches hold a block of them, unless they lie 5 KiB apart, or 4 and k goes on.
-  const int fits = !large && a.cs % 64, far_cols = a.cs > 1280 || (a.cs % 1024 == 0 && a.cols > KC);
+  // C must be wider; else k is halved. Large caches hold a block of them, unless they lie 5 KiB apart, or 4 and k goes on;
+  // 2, where tiles are so low that more of them take each line.
+  const int far = kern->mr > 8 ? 1280 : 511, fits = !large && a.cs % 64;
+  const int far_cols = a.cs > far || (a.cs % 1024 == 0 && a.cols > KC);
   const int many = fits ? c.cols >= 10 * nr && a.cols > KC / 2 : c.cols >= (large && !far_cols ? 24 : 6) * nr;
   way.tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && many;
   way.copy_b = b.cs > 1 || (b.cs == 1 && far_rows(a, b) && a.rows >= 8 * kern->mr);
