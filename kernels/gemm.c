@@ -81,10 +81,10 @@ static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff
     return;
   }
   if (cs == 1) kern->copy(dst, nr, b, rs, k, n);
-  for (int kk = 0; kk < k && (cs != 1 || n < nr); kk++, dst += nr, b += rs) {
-    for (int j = 0; j < n && cs != 1; j++) dst[j] = b[j * cs];
-    for (int j = n; j < nr; j++) dst[j] = 0;
-  }
+  else for (int kk = 0; kk < k; kk++)
+    for (int j = 0; j < n; j++) dst[kk * nr + j] = b[kk * rs + j * cs];
+  for (int kk = 0; n < nr && kk < k; kk++)
+    for (int j = n; j < nr; j++) dst[kk * nr + j] = 0;
 }
 
 // Is B, rows where they lie, better copied? In too few sets of a cache it is: of rows a multiple of 256 bytes apart a

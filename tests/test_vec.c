@@ -18,20 +18,25 @@ static void test_add_mul(const Kernels *t) {
 
 static void test_dots(const Kernels *t) {
   EACH_LENGTH(n) for (int rows = 1; rows <= 6; rows += 5) {
-    const int groups = n < 60 ? 3 : 1, ld = groups * n + 2, size = (rows - 1) * ld + groups * n;
-    float *x = array(0, size, 3), *y = array(1, size, 3), *sums = array(2, rows * groups, 1);
-    for (int again = 0; again < 2; again++) {
-      t->dots(sums, x, y, ld, rows, groups, n);
-      for (int row = 0; row < rows; row++)
-        for (int g = 0; g < groups; g++) {
-          const float *xg = x + row * ld + g * n, *yg = y + row * ld + g * n, got = sums[row * groups + g];
-          double dot = 0, abs = 0;
-          for (int i = 0; i < n; i++) dot += (double)xg[i] * yg[i], abs += fabs((double)xg[i] * yg[i]);
-          if (isnan(dot)) assert_true(isnan(got));
-          else check(got, dot, SUM(n) * U * abs, "dots", n, g);
-        }
-      x[n / 2] = NAN;
-    }
+    const int groups = n < 60 ? 3 : 1, ld = groups * n + 2, floats = (rows - 1) * ld + groups * n;
+    float *x = array(0, floats, 3), *y = array(1, floats, 3), *sums = array(2, rows * groups, 1);
+    t->dots(sums, x, y, ld, rows, groups, n);
+    for (int row = 0; row < rows; row++)
+      for (int g = 0; g < groups; g++) {
+        const float *xg = x + row * ld + g * n, *yg = y + row * ld + g * n;
+        double dot = 0, size = 0;
+        for (int i = 0; i < n; i++) dot += (double)xg[i] * yg[i], size += fabs((double)xg[i] * yg[i]);
+        check(sums[row * groups + g], dot, SUM(n) * U * size, "dots", n, g);
+      }
+    float *const last = x + floats - n;  // NaN and Inf show in their own group, and nowhere else
+    for (int i = 0; i < n; i += 1 + n / 40)
+      for (int inf = 0; inf < 2; inf++) {
+        const float before = last[i];
+        last[i] = inf ? INFINITY : NAN;
+        t->dots(sums, x, y, ld, rows, groups, n);
+        for (int k = 0; k < rows * groups; k++) assert_true(!isfinite(sums[k]) == (k == rows * groups - 1));
+        last[i] = before;
+      }
   }
 }
 
