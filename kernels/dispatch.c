@@ -43,7 +43,7 @@ static const Kernels kernels_avx2 = {
   .name = "avx2", .supported = has_avx2, .mr = 6, .nr = 16, .mr3 = 4, .tail = TAIL, .gemm_ukr = gemm_ukr_6x16_avx2,
   .fma_burst = fma_burst_avx2, .pack_t = pack_t_avx2, BF16_TILE, .bf16_as_floats = 1, VEC_TABLE(avx2)};
 static const Kernels kernels_avx512 = {
-  .name = "avx512", .supported = has_avx512, .mr = 14, .nr = 32, .mr3 = 9, .gemm_ukr = gemm_ukr_14x32_avx512,
+  .name = "avx512", .supported = has_avx512, .mr = 14, .nr = 32, .mr3 = 9, .mr4 = 6, .gemm_ukr = gemm_ukr_14x32_avx512,
   .fma_burst = fma_burst_avx512, .pack_t = pack_t_avx512, VEC_TABLE(avx512)};
 // What AVX512-BF16 adds to it; not a table of its own, since for floats it would be the same one.
 static const Kernels extra_avx512bf16 = {
@@ -51,8 +51,8 @@ static const Kernels extra_avx512bf16 = {
   .bf16_across = bf16_across_avx512bf16};
 // For floats the same again; a table of its own, because in bf16 it adds in another order.
 static const Kernels kernels_avx512amx = {
-  .name = "avx512amx", .supported = has_avx512amx, .mr = 14, .nr = 32, .mr3 = 9, .gemm_ukr = gemm_ukr_14x32_avx512,
-  .bf16_mr = 32, .bf16_step = 16, .bf16_ukr = bf16_ukr_avx512amx};
+  .name = "avx512amx", .supported = has_avx512amx, .mr = 14, .nr = 32, .mr3 = 9, .mr4 = 6,
+  .gemm_ukr = gemm_ukr_14x32_avx512, .bf16_mr = 32, .bf16_step = 16, .bf16_ukr = bf16_ukr_avx512amx};
 #elif defined __aarch64__
 VEC_DECLARE(neon);
 static const Kernels kernels_neon = {

@@ -17,14 +17,15 @@ enum {
   KC = 256,        // depth of a block: a panel of B (KC x nr) stays in L1 or L2 while all tiles pass; C is carried on
   KC_READY = 512,  // the same where A lies well and B is packed, or, with small caches, copied: see way_of()
   MC = 256,        // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
-  // Rows of C, two blocks, from which on what B needs pays (not under tr(x), which waits for its own columns): from so
-  // many columns on, with large caches, it is taken by strips of C, in blocks of so many floats; else it is packed
-  // first, at most so many rows and floats at a time.
+  // Rows of C, two blocks, from which on what B needs pays (not under tr(x), which waits for its own columns): where B
+  // lies badly, and with small caches, it is packed first, at most so many floats at a time; else, from so many columns
+  // on, C is written along its rows, under at most so many floats of B.
   MANY_ROWS = 512,
-  STRIP_FROM = 160,
-  STRIP_FLOATS = 1 << 17,
   PACK_FLOATS = 1 << 18,
-  // Scores of attention: a wide C of so few tiles in height, tiles of so few steps, that it shows what a call of the
+  ALONG_FROM = 160,
+  ALONG_FLOATS = 1 << 17,
+  L1_FLOATS = 1 << 13,  // two thirds of a large first-level cache
+  // Scores of attention: a C of so few tiles in height, tiles of so few steps, that it shows what a call of the
   // micro-kernel costs.
   FEW_TILES = 4,
   FEW_STEPS = 64,
@@ -34,6 +35,7 @@ enum {
   PACK_ROWS = 8,
 };
 
+static int imax(int a, int b) { return a > b ? a : b; }
 static int imin(int a, int b) { return a < b ? a : b; }
 // The first of `parts` as equal as can be, the larger ones first. A small product has no time for divisions.
 static int first_of(int parts, int n) { return parts == 1 ? n : (n + parts - 1) / parts; }
@@ -58,7 +60,7 @@ static Cut cut(int rows, int mr) {
   return (Cut){high, tiles - lower, lower};
 }
 
-// tr(x), whose columns are contiguous, by tiles of C as gemm_panel() cuts them, more than two of them:
+// tr(x), whose columns are contiguous, by tiles of C as gemm_panels() cuts them, more than two of them:
 // [tile][tile_floats()], of which the first are [k][mr]. As x lies, a tile's columns share their lines with its
 // neighbours' and come from as many pages as there are k. Written in the order of addresses, since stores wait for each
 // other's lines, loads do not.
@@ -96,55 +98,63 @@ static int far_rows(Mat a, Mat b) {
 }
 
 // Element (k, j) of B; j begins a panel if B is packed.
-static const float *at(Mat b, int k, int j) {
-  return b.p + k * b.rs + (b.cs ? j * b.cs : (ptrdiff_t)j * b.rows);
-}
+static ptrdiff_t column(Mat b) { return b.cs ? b.cs : b.rows; }
+static const float *at(Mat b, int k, int j) { return b.p + k * b.rs + j * column(b); }
 
-// What will be wanted: `rows` rows of `floats` contiguous floats, at ld, fetched nr floats of all rows at a time; or,
-// with p NULL, nothing. `row`: how many rows of the first floats have been.
+// What will be wanted: `rows` rows of `floats` contiguous floats, at ld, fetched as many floats of all rows at a time as
+// a tile has columns; or, with p NULL, nothing. `row`: how many rows of the first floats have been.
 typedef struct Next { const float *p; int rows, floats; ptrdiff_t ld; int row; } Next;
 
-static void next_done(Next *x, int rows) {
+static void next_done(Next *x, int rows, int floats) {
   x->row += rows;
   if (x->row < x->rows) return;
-  x->row = 0, x->p += kern->nr, x->floats -= kern->nr;
+  x->row = 0, x->p += floats, x->floats -= floats;
   if (x->floats <= 0) x->p = NULL;
 }
 
-// `tiles` tiles from t on, which then stands behind them. Between them they fetch all of next[0], then of next[1] as
+// `strips` strips from t on, which then stands behind them. Between them they fetch all of next[0], then of next[1] as
 // much as there is room for; next NULL: nothing, for small products.
-static void run(Tile *t, int tiles, Next *next) {
-  for (int fetched = -1; tiles > 0; tiles -= t->tiles) {  // by a tile; -1: not known yet
+static void run(Tile *t, int strips, Next *next) {
+  for (int fetched = -1; strips > 0; strips -= t->strips) {  // by a strip; -1: not known yet
     Next *const x = !next || next[0].p ? next : next + 1;
-    t->tiles = tiles, t->next = NULL, t->ld_next = 0;
+    t->strips = strips, t->next = NULL, t->ld_next = 0;
     if (x && x->p) {
-      if (fetched) t->tiles = fetched < 0 ? 1 : imin(tiles, (x->rows - x->row + fetched - 1) / fetched);
+      if (fetched) t->strips = fetched < 0 ? 1 : imin(strips, (x->rows - x->row + fetched - 1) / fetched);
       t->next = x->p + x->row * x->ld, t->ld_next = x->ld;
     }
-    fetched = kern->gemm_ukr(t);
-    if (x && x->p) next_done(x, t->tiles * fetched);
-    t->a += t->tiles * t->a_tile, t->b += t->tiles * t->b_tile, t->c += t->tiles * t->c_tile;
+    fetched = kern->gemm_ukr(t) * t->across;
+    if (x && x->p) next_done(x, t->strips * fetched, imax(t->n, kern->nr));
+    t->a += t->strips * t->a_strip, t->c += t->strips * t->m * t->ldc;
   }
 }
 
-// The panel t of C, of rows cut into tiles. a_tile: the distance of the tiles of an A from pack_tiles(), or 0.
-static void gemm_panel(Tile *t, Cut rows, ptrdiff_t a_tile, Next *next) {
+// The panels t of C, its rows cut into strips. a_strip: the distance of the tiles of an A from pack_tiles(), or 0.
+static void gemm_panels(Tile *t, Cut rows, ptrdiff_t a_strip, Next *next) {
   for (int lower = 0; lower < 2; lower++) {
     t->m = rows.high - lower;
-    t->a_tile = a_tile ? a_tile : t->m * t->a_rs, t->c_tile = t->m * t->ldc;
+    t->a_strip = a_strip ? a_strip : t->m * t->a_rs;
     run(t, lower ? rows.lower : rows.higher, next);
   }
 }
 
-// How many of `left` columns make whole panels, and the columns of the next one. A remainder just above a whole panel
-// splits better as 3/4 + 1/2 than as 1 + 1/4, unless packing has decided.
+// How many of `left` columns make whole panels, and the columns of the next one; `three`, `four`: are there tiles of so
+// many vectors? A remainder just above a whole panel splits better as 3/4 + 1/2 than as 1 + 1/4, unless packing has
+// decided.
 static int whole_panels(int left, int packed) {
   const int nr = kern->nr, rest = left % nr;
   return left / nr - (!packed && left > nr && rest > 0 && rest <= nr / 4);
 }
-static int panel_cols(int left, int packed, int three) {  // three: if tiles of three vectors may end it
-  if (three && left == kern->nr + kern->nr / 2) return left;
-  return whole_panels(left, packed) ? kern->nr : left > kern->nr ? kern->nr - kern->nr / 4 : left;
+static int panel_cols(int left, int packed, int three, int four) {
+  const int nr = kern->nr;
+  if (four && left >= 2 * nr) return 2 * nr;
+  if (three && left == nr + nr / 2) return left;
+  return whole_panels(left, packed) ? nr : left > nr ? nr - nr / 4 : left;
+}
+// How many panels of n columns, k deep, a strip takes: those that are `floats`, and one at least.
+static int panels_across(int left, int packed, int n, int k, int floats) {
+  if (!floats || n < kern->nr) return 1;
+  const int all = n == kern->nr ? whole_panels(left, packed) : left / n;
+  return all * n * k <= floats ? all : imax(1, floats / (n * k));
 }
 
 // How a product reads its operands. What pays with the caches of one CPU costs with those of another: docs/gemm.md has
@@ -154,6 +164,8 @@ typedef struct Way {
   int low;      // tiles of fewer rows, whose lines of A fit a set of the first-level cache
   int tiles_a;  // a block of tr(x) is packed by tiles
   int copy_b;   // a panel of B is packed
+  int along;    // C is written along its rows, under as many panels of B as are so many floats; 0: panel by panel
+  int four;     // in tiles of four vectors, where there are any
   int height, depth;  // of a block of A, at most
 } Way;
 
@@ -166,20 +178,29 @@ static Way way_of(Mat c, Mat a, Mat b) {
   way.copy_a = !large && a.cs == 1 && aliases(a.rs) && c.cols > nr;
   // As tr(x) lies, every step of a tile has a line of its own, most of it for the neighbours: it is packed where C is
   // wide. A small first-level cache holds 128 such lines beside a panel of B, unless they fall into few sets, so there
-  // C must be wider; else k is halved. Large caches hold a block of them, unless they lie 5 KiB apart, or 4 and k goes on;
-  // 2, where tiles are so low that more of them take each line.
-  const int far = kern->mr > 8 ? 1280 : 511, fits = !large && a.cs % 64;
+  // C must be wider; else k is halved. Large caches hold a block of them, unless they lie 5 KiB apart, or 4 and k goes
+  // on; 2, where tiles are so low that more of them take each line.
+  const int far = kern->mr > 8 ? 1280 : 511, holds = !large && a.cs % 64;
   const int far_cols = a.cs > far || (a.cs % 1024 == 0 && a.cols > KC);
-  const int many = fits ? c.cols >= 10 * nr && a.cols > KC / 2 : c.cols >= (large && !far_cols ? 24 : 6) * nr;
+  const int many = holds ? c.cols >= 10 * nr && a.cols > KC / 2 : c.cols >= (large && !far_cols ? 24 : 6) * nr;
   way.tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && many;
-  way.copy_b = b.cs > 1 || (b.cs == 1 && far_rows(a, b) && a.rows >= 8 * kern->mr);
+  // Lines of C that are written one after the other are fetched by the CPU itself. That costs nothing where B fits the
+  // first-level cache, and spares calls where tiles are few. With large caches many rows gain by it too, unless two
+  // panels of B fit, whose rows a power of two apart would take few sets.
+  const int k = imin(a.cols, KC), cache = L1_FLOATS / (large ? 1 : 2);
+  const int b_fits = k * c.cols <= cache, two_fit = kern->mr4 && k * imax((int)(b.rs & -b.rs), 2 * nr) <= cache;
+  const int few = b.cs == 0 && k <= FEW_STEPS && c.rows <= FEW_TILES * kern->mr;
+  const int strips = b.cs == 1 && a.rs != 1 && c.rows >= MANY_ROWS && c.cols >= ALONG_FROM && !b_fits && !two_fit;
+  way.copy_b = b.cs > 1 || (b.cs == 1 && !strips && far_rows(a, b) && a.rows >= 8 * kern->mr);
+  way.along = way.copy_b || way.tiles_a ? 0 : b_fits ? L1_FLOATS : few || strips ? ALONG_FLOATS : 0;
+  way.four = kern->mr4 && a.cs == 1 && !way.copy_b && (b.cs == 0 ? k <= KC / 2 : !strips);
   // A panel of B comes from L2 as fast as it is used, and the deeper it is the less often C is read and written; a
   // block of A that is copied, or passes under a packed B, has half the height then. With large caches copies of half
   // the depth were faster, and high blocks fit.
   const int ready = (b.cs == 0 || (way.copy_b && a.rs != 1 && !large)) && !way.tiles_a &&
                     (large || !aliases(a.rs) || way.copy_a);
   const int half = ready && a.cols > KC && (way.copy_a || (b.cs == 0 && !large));
-  way.height = half || (way.low && !way.copy_b) ? MC / 2 : MC;
+  way.height = strips && a.cols > KC ? a.rows : half || (way.low && !way.copy_b) ? MC / 2 : MC;
   way.depth = ready ? KC_READY : a.rs == 1 && !way.tiles_a && !large ? KC / 2 : KC;
   return way;
 }
@@ -200,7 +221,7 @@ static void gemm_blocks(Mat c, Mat a, Mat b, int accumulate) {
       kc = first_of(k_blocks - kb, a.cols - k0);
       Mat ab = mat_cols(mat_rows(a, i0, mc), k0, kc);
       next[1].p = NULL;
-      if (far_a) {
+      if (far_a && mc <= MC) {
         const float *const p = kb + 1 < k_blocks ? ab.p + kc * a.cs : mb + 1 < m_blocks ? a.p + (i0 + mc) * a.rs : NULL;
         next[1] = a.rs == 1 ? (Next){p, kc, mc, a.cs, 0} : (Next){p, mc, kc, a.rs, 0};
       }
@@ -211,51 +232,29 @@ static void gemm_blocks(Mat c, Mat a, Mat b, int accumulate) {
       }
       const int packed = b.cs != 1 || way.copy_b;
       const int three = kern->mr3 && mc >= kern->mr3 && !way.tiles_a && !way.copy_b && (ab.cs == 1 || ab.rs == 1);
-      for (int j0 = 0, n; j0 < c.cols; j0 += n) {
-        n = panel_cols(c.cols - j0, packed, three);
+      const int four = way.four && mc >= kern->mr4;
+      for (int j0 = 0, n, across; j0 < c.cols; j0 += across * n) {
+        n = panel_cols(c.cols - j0, packed, three, four);
+        across = panels_across(c.cols - j0, packed, n, kc, way.along);
         // Every member, since what is left out is set to 0 by a slow instruction.
-        Tile t = {.m = 0, .n = n, .k = kc, .tiles = 0, .tail = kern->tail, .accumulate = accumulate || kb > 0,
-                  .a = ab.p, .b = at(b, k0, j0), .next = NULL, .c = c.p + i0 * c.rs + j0, .a_rs = ab.rs, .a_cs = ab.cs,
-                  .ldb = b.rs, .ldc = c.rs, .ld_next = 0, .a_tile = 0, .b_tile = 0, .c_tile = 0,
-                  .b_third = n > nr ? at(b, k0, j0 + nr) : NULL};
+        Tile t = {.m = 0, .n = n, .k = kc, .across = across, .strips = 0, .tail = kern->tail,
+                  .accumulate = accumulate || kb > 0, .a = ab.p, .b = at(b, k0, j0), .next = NULL,
+                  .c = c.p + i0 * c.rs + j0, .a_rs = ab.rs, .a_cs = ab.cs, .ldb = b.rs, .ldc = c.rs, .ld_next = 0,
+                  .a_strip = 0, .b_across = n * column(b), .b_right = nr * column(b)};
         next[0].p = NULL;
         if (far_b) {
-          const float *const p = j0 + n < c.cols ? at(b, k0, j0 + n) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;
+          const int j = j0 + across * n;
+          const float *const p = j < c.cols ? at(b, k0, j) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;
           next[0] = b.cs > 1 ? (Next){p, n, kc, b.cs, 0} : (Next){p, kc, n, b.rs, 0};
         }
         if (way.copy_b) {
           pack_panel(b_scratch, nr, t.b, b.rs, b.cs, kc, n);
           t.b = b_scratch, t.ldb = nr;
         }
-        const int high = n > nr ? kern->mr3 : n > nr / 2 || way.tiles_a ? kern->mr : 2 * kern->mr;
-        gemm_panel(&t, cut(mc, way.low ? imin(high, LOW) : high), way.tiles_a ? tile_floats(kern->mr, kc) : 0,
+        const int wide = n > nr / 2 || way.tiles_a;
+        const int high = n == 2 * nr ? kern->mr4 : n > nr ? kern->mr3 : wide ? kern->mr : 2 * kern->mr;
+        gemm_panels(&t, cut(mc, way.low ? imin(high, LOW) : high), way.tiles_a ? tile_floats(kern->mr, kc) : 0,
                    far_a || far_b ? next : NULL);
-      }
-    }
-  }
-}
-
-// The same product by strips of C, a tile high, each written along its rows, with a block of B in the second-level
-// cache: its rows where they lie, or packed.
-static void gemm_strips(Mat c, Mat a, Mat b, int accumulate) {
-  const int k_blocks = (a.cols + KC - 1) / KC, nr = kern->nr, packed = b.cs == 0;
-  for (int kb = 0, k0 = 0, k; kb < k_blocks; kb++, k0 += k) {
-    k = first_of(k_blocks - kb, a.cols - k0);
-    for (int j0 = 0, n; j0 < c.cols; j0 += n) {
-      n = imin(STRIP_FLOATS / k / nr * nr, c.cols - j0);
-      Cut rows = cut(c.rows, kern->mr);
-      for (int i = 0, m; i < c.rows; i += m) {
-        m = rows.high - (rows.higher-- <= 0);
-        Tile t = {.m = m, .k = k, .tail = kern->tail, .accumulate = accumulate || kb > 0,
-                  .a = a.p + i * a.rs + k0 * a.cs, .a_rs = a.rs, .a_cs = a.cs, .b = at(b, k0, j0), .ldb = b.rs,
-                  .c = c.p + i * c.rs + j0, .ldc = c.rs};
-        Next next[2] = {{i + m < c.rows ? t.a + m * a.rs : NULL, m, k, a.rs, 0}, {.p = NULL}};
-        for (int left = n, tiles; left > 0; left -= tiles * t.n) {
-          tiles = whole_panels(left, packed), t.n = panel_cols(left, packed, 0);
-          if (tiles == 0) tiles = 1;
-          t.b_tile = packed ? (ptrdiff_t)nr * b.rows : t.n, t.c_tile = t.n;
-          run(&t, tiles, next);
-        }
       }
     }
   }
@@ -276,18 +275,14 @@ static void gemm_packing(Mat c, Mat a, Mat b, int accumulate) {
 
 void gemm(Mat c, Mat a, Mat b, int accumulate) {
   assert(c.rows == a.rows && c.cols == b.cols && a.cols == b.rows && c.cs == 1);
-  if (kern->gemm) {
+  // Do rows of B lie in too many pages, or rows of B or A in few sets of a cache?
+  const int badly = b.cs != 1 || b.rs >= 2048 || b.rs % 1024 == 0 || a.rs % 1024 == 0;
+  if (kern->gemm)
     kern->gemm(c, a, b, accumulate);
-  } else if (b.cs == 0 && a.cols > 0 && a.cols <= FEW_STEPS && c.rows <= FEW_TILES * kern->mr &&
-             c.cols > 3 * kern->nr) {
-    gemm_strips(c, a, b, accumulate);  // a call for each strip, of which there are fewer than panels
-  } else if (b.cs != 0 && a.rs != 1 && c.rows >= MANY_ROWS && a.cols > 0) {
-    // not where rows of B lie in too many pages, or rows of B or A in few sets of a cache
-    const int in_place = b.cs == 1 && b.rs < 2048 && b.rs % 1024 && a.rs % 1024 && c.cols >= STRIP_FROM;
-    (in_place && kern->large_caches ? gemm_strips : gemm_packing)(c, a, b, accumulate);
-  } else {
+  else if (b.cs != 0 && a.rs != 1 && c.rows >= MANY_ROWS && a.cols > 0 && (badly || !kern->large_caches))
+    gemm_packing(c, a, b, accumulate);
+  else
     gemm_blocks(c, a, b, accumulate);
-  }
 }
 
 // Cuts the three views down to this thread's share: rows, or whole panels where C is wider than it is tall, unless a
@@ -303,7 +298,7 @@ static int team_share(Mat *c, Mat *a, Mat *b, int mr, int nr) {
   }
   const int lo = un * id / nt * nr, n = imin(un * (id + 1) / nt * nr, c->cols) - lo;
   *c = mat_cols(*c, lo, n);
-  *b = (Mat){b->p + (b->cs ? lo * b->cs : (ptrdiff_t)lo * b->rows), b->rows, n, b->rs, b->cs};
+  *b = (Mat){b->p + lo * column(*b), b->rows, n, b->rs, b->cs};
   return n > 0;
 }
 

@@ -93,7 +93,7 @@ static void product_of_words(Mat c, Mat a, Mat b, int accumulate) {
         const int step = kern->bf16_step;
         for (int tiles = (mc + kern->bf16_mr - 1) / kern->bf16_mr, i = 0, rows; tiles > 0; tiles--, i += rows) {
           rows = imin(up((mc - i + tiles - 1) / tiles, step), mc - i);
-          const Tile t = {.m = rows, .n = n, .k = (kc + 1) / 2, .tiles = 1, .tail = kern->tail,
+          const Tile t = {.m = rows, .n = n, .k = (kc + 1) / 2, .across = 1, .strips = 1, .tail = kern->tail,
                           .accumulate = accumulate || kb > 0, .a = (const float *)(aw.p + i * aw.rs), .a_rs = aw.rs,
                           .a_cs = aw.cs, .b = (const float *)panel, .ldb = BF16_NR,
                           .c = c.p + (i0 + i) * c.rs + j0, .ldc = c.rs};

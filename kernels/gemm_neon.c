@@ -56,11 +56,14 @@ INLINE void tile(int m, int vectors, int n, const Tile *t) {
   CASES_6(v_, n_) CASE(7, v_, n_) CASE(8, v_, n_) CASE(9, v_, n_) CASE(10, v_, n_) CASE(11, v_, n_) CASE(12, v_, n_)
 
 int gemm_ukr_6x16_neon(const Tile *first) {
-  for (Tile t = *first; t.tiles > 0; t.tiles--, t.a += t.a_tile, t.b += t.b_tile, t.c += t.c_tile) {
-    if (t.n == 16) switch (t.m) { CASES_6(4, 16) }
-    else if (t.n > 8) switch (t.m) { CASES_6(4, t.n) }
-    else if (t.n == 8) switch (t.m) { CASES_12(2, 8) }
-    else switch (t.m) { CASES_12(2, t.n) }
+  for (Tile t = *first; t.strips > 0; t.strips--, t.a += t.a_strip) {
+    t.b = first->b, t.c = first->c + (first->strips - t.strips) * t.m * t.ldc;
+    for (int j = 0; j < t.across; j++, t.b += t.b_across, t.c += t.n) {
+      if (t.n == 16) switch (t.m) { CASES_6(4, 16) }
+      else if (t.n > 8) switch (t.m) { CASES_6(4, t.n) }
+      else if (t.n == 8) switch (t.m) { CASES_12(2, 8) }
+      else switch (t.m) { CASES_12(2, t.n) }
+    }
   }
   return 0;
 }

@@ -42,9 +42,12 @@ static void tile_edge(const Tile *t) {
 }
 
 int gemm_ukr_4x8_scalar(const Tile *first) {
-  for (Tile t = *first; t.tiles > 0; t.tiles--, t.a += t.a_tile, t.b += t.b_tile, t.c += t.c_tile) {
-    if (t.m == MR && t.n == NR) tile_whole(&t);
-    else tile_edge(&t);
+  for (Tile t = *first; t.strips > 0; t.strips--, t.a += t.a_strip) {
+    t.b = first->b, t.c = first->c + (first->strips - t.strips) * t.m * t.ldc;
+    for (int j = 0; j < t.across; j++, t.b += t.b_across, t.c += t.n) {
+      if (t.m == MR && t.n == NR) tile_whole(&t);
+      else tile_edge(&t);
+    }
   }
   return 0;
 }

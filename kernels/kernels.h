@@ -70,18 +70,17 @@ typedef struct AdamCoef {
 typedef uint32_t __attribute__((may_alias)) Word;
 enum { BF16_NR = 32 };  // width of a bf16 micro-kernel's panels of B
 
-// `tiles` tiles of a product: each C[m x n] = or += A[m x k] B[k x n]. A by any strides, rows of B at ldb and of C at
-// ldc floats; the next tile's A, B and C lie a_tile, b_tile and c_tile on.
-// `b_third`: the columns of B from nr on, where n > nr.
+// Tiles of a product, each C[m x n] = or += A[m x k] B[k x n], `strips` strips of `across` tiles. A by any strides, rows
+// of B at ldb and of C at ldc floats; the next strip's A lies a_strip on, the next tile's B b_across, C goes on.
+// `b_right`: the columns of B from nr on, where n > nr, lie so far from the first.
 // `tail`: steps of k at its end that leave room for stores, where those are scarce (kernels_init() knows the CPU's).
 // `next`: rows, at ld_next, that are wanted soon after, for a tile to fetch as many as it has room for; or NULL, and
 // then ld_next is 0.
 typedef struct Tile {
-  int m, n, k, tiles, tail, accumulate;
+  int m, n, k, across, strips, tail, accumulate;
   const float *a, *b, *next;
   float *c;
-  ptrdiff_t a_rs, a_cs, ldb, ldc, ld_next, a_tile, b_tile, c_tile;
-  const float *b_third;
+  ptrdiff_t a_rs, a_cs, ldb, ldc, ld_next, a_strip, b_across, b_right;
 } Tile;
 
 typedef struct Kernels {
@@ -89,10 +88,11 @@ typedef struct Kernels {
   int (*supported)(void);  // does this CPU run it?
 
   // GEMM micro-kernel. m <= mr and n <= nr; or, for a narrow C, m <= 2 mr and n <= nr/2; or, unless mr3 is 0, for n ==
-  // 3/2 nr, mr3/2 < m <= mr3 and a stride of A that is 1. Returns how many of the rows of `next` a tile has fetched.
+  // 3/2 nr, m from (mr3+1)/2 to mr3 and a stride of A that is 1; or, unless mr4 is 0, for n == 2 nr, m from (mr4+1)/2
+  // to mr4 and a_cs == 1. Returns how many of the rows of `next` a tile has fetched.
   // tail: what its tiles get as theirs; large_caches: are this CPU's (gemm.c)?
   // bf16_as_floats: in bf16 it multiplies rounded floats, and bf16_ukr, if it has one, is not used (gemm_bf16.c).
-  int mr, nr, mr3, tail, large_caches, bf16_mr, bf16_step, bf16_as_floats;
+  int mr, nr, mr3, mr4, tail, large_caches, bf16_mr, bf16_step, bf16_as_floats;
   int (*gemm_ukr)(const Tile *t);
   // Replace the whole driver (OpenBLAS; the clock of a profile); NULL = gemm.c, gemm_bf16.c.
   void (*gemm)(Mat c, Mat a, Mat b, int accumulate);

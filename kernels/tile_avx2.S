@@ -11,6 +11,10 @@
 #define FMA vfmadd231ps
 #define GROUP_ROWS 3
 
+.macro FMA_ONE at, x, y
+ vbroadcastss \at, %ymm2
+ FMA %ymm2, %\x, %\y
+.endm
 .macro GET_MASKED at, reg
  vmaskmovps \at, %ymm3, %\reg
 .endm

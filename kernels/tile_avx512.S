@@ -13,6 +13,9 @@
 #endif
 #define GROUP_ROWS 5
 
+.macro FMA_ONE at, x, y
+ FMA \at{1to16}, %\x, %\y
+.endm
 .macro GET_MASKED at, reg
  vmovups \at, %\reg{%k1}{z}
 .endm
@@ -39,5 +42,6 @@ TILES TILES_OF, ANY, HALF, 1, 14, 1
 TILES TILES_OF, ANY, NARROW, 1, 28, 1
 TILES TILES_OF, ALONG, TRIPLE, 5, 9, 4
 TILES TILES_OF, DOWN, TRIPLE, 5, 9, 4
+TILES TILES_OF, ALONG, QUAD, 3, 6, 4
 #endif
 .section .note.GNU-stack, "", %progbits

@@ -16,14 +16,15 @@ int gemm_ukr_6x16_neon(const Tile *t);
 #ifdef __x86_64__
 // tile_avx2.S, tile_avx512.S, tile_avx512bf16.S: the versions of a tile, in tables in their order.
 typedef int Ukr(const Tile *t);
-extern Ukr *const tiles_avx2[60], *const tiles_avx512[136], *const tiles_avx512bf16[136];
+extern Ukr *const tiles_avx2[60], *const tiles_avx512[140], *const tiles_avx512bf16[140];
 #define AT(member, offset) _Static_assert(offsetof(Tile, member) == offset, "tile.inc has " #member " there")
-AT(n, 4); AT(k, 8); AT(tiles, 12); AT(tail, 16); AT(accumulate, 20); AT(a, 24); AT(b, 32); AT(next, 40); AT(c, 48);
-AT(a_rs, 56); AT(a_cs, 64); AT(ldb, 72); AT(ldc, 80); AT(ld_next, 88); AT(a_tile, 96); AT(b_tile, 104); AT(c_tile, 112);
-AT(b_third, 120);
+AT(n, 4); AT(k, 8); AT(across, 12); AT(strips, 16); AT(tail, 20); AT(accumulate, 24); AT(a, 32); AT(b, 40); AT(next, 48);
+AT(c, 56); AT(a_rs, 64); AT(a_cs, 72); AT(ldb, 80); AT(ldc, 88); AT(ld_next, 96); AT(a_strip, 104); AT(b_across, 112);
+AT(b_right, 120);
 #undef AT
 
 INLINE int tile_avx512(Ukr *const *tiles, const Tile *t) {
+  if (t->n > 48) return tiles[136 + t->m - 3](t);
   if (t->n > 32) return tiles[126 + 5 * (t->a_cs != 1) + t->m - 5](t);
   const int wide = t->n > 16, half = wide && t->n <= 24, full = t->n == 16 + 16 * wide - 8 * half;
   if (full && t->m >= 8 && (t->a_cs == 1 || t->a_rs == 1))
