@@ -29,6 +29,7 @@ enum {
   // micro-kernel costs.
   FEW_TILES = 4,
   FEW_STEPS = 64,
+  NARROW_ROWS = 15,  // rows of a narrow tile that leave a register for fetching the A below
   LOW = 12,  // rows of a tile whose lines of A fall into one set of the first-level cache, with room for a line of B
   // Rows of B that gemm_pack() takes across all panels before the next ones: as many streams as the CPU fetches ahead by
   // itself.
@@ -211,7 +212,8 @@ static void gemm_blocks(Mat c, Mat a, Mat b, int accumulate) {
   static _Thread_local float b_scratch[KC_READY * MAX_NR] __attribute__((aligned(64)));
   const Way way = way_of(c, a, b);
   // Do their next panels and blocks come from beyond the second-level cache?
-  const int far_b = (ptrdiff_t)b.rows * b.cols > 1 << 14, far_a = (ptrdiff_t)a.rows * a.cols > 1 << 16;
+  const ptrdiff_t a_floats = (ptrdiff_t)a.rows * a.cols;
+  const int far_b = (ptrdiff_t)b.rows * b.cols > 1 << 14, far_a = a_floats > 1 << 16;
   Next next[2];
   const int nr = kern->nr, m_blocks = (a.rows + way.height - 1) / way.height;
   const int k_blocks = a.cols <= way.depth ? 1 : (a.cols + way.depth - 1) / way.depth;
@@ -240,7 +242,7 @@ static void gemm_blocks(Mat c, Mat a, Mat b, int accumulate) {
         Tile t = {.m = 0, .n = n, .k = kc, .across = across, .strips = 0, .tail = kern->tail,
                   .accumulate = accumulate || kb > 0, .a = ab.p, .b = at(b, k0, j0), .next = NULL,
                   .c = c.p + i0 * c.rs + j0, .a_rs = ab.rs, .a_cs = ab.cs, .ldb = b.rs, .ldc = c.rs, .ld_next = 0,
-                  .a_strip = 0, .b_across = n * column(b), .b_right = nr * column(b)};
+                  .a_strip = 0, .b_across = n * column(b), .b_right = nr * column(b), .a_ahead = 0};
         next[0].p = NULL;
         if (far_b) {
           const int j = j0 + across * n;
@@ -252,7 +254,11 @@ static void gemm_blocks(Mat c, Mat a, Mat b, int accumulate) {
           t.b = b_scratch, t.ldb = nr;
         }
         const int wide = n > nr / 2 || way.tiles_a;
-        const int high = n == 2 * nr ? kern->mr4 : n > nr ? kern->mr3 : wide ? kern->mr : 2 * kern->mr;
+        int high = n == 2 * nr ? kern->mr4 : n > nr ? kern->mr3 : wide ? kern->mr : 2 * kern->mr;
+        if (n == nr / 2 && ab.cs == 1 && ab.rs < 2 * kc && a_floats > L1_FLOATS / 2) {
+          high = imin(high, NARROW_ROWS);
+          t.a_ahead = cut(mc, high).high * ab.rs * 4 / kc;
+        }
         gemm_panels(&t, cut(mc, way.low ? imin(high, LOW) : high), way.tiles_a ? tile_floats(kern->mr, kc) : 0,
                    far_a || far_b ? next : NULL);
       }

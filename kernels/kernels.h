@@ -74,13 +74,14 @@ enum { BF16_NR = 32 };  // width of a bf16 micro-kernel's panels of B
 // of B at ldb and of C at ldc floats; the next strip's A lies a_strip on, the next tile's B b_across, C goes on.
 // `b_right`: the columns of B from nr on, where n > nr, lie so far from the first.
 // `tail`: steps of k at its end that leave room for stores, where those are scarce (kernels_init() knows the CPU's).
+// `a_ahead`: floats of the next strip's A, from row to row, for a narrow tile (n <= nr/2) to fetch every four steps of k.
 // `next`: rows, at ld_next, that are wanted soon after, for a tile to fetch as many as it has room for; or NULL, and
 // then ld_next is 0.
 typedef struct Tile {
   int m, n, k, across, strips, tail, accumulate;
   const float *a, *b, *next;
   float *c;
-  ptrdiff_t a_rs, a_cs, ldb, ldc, ld_next, a_strip, b_across, b_right;
+  ptrdiff_t a_rs, a_cs, ldb, ldc, ld_next, a_strip, b_across, b_right, a_ahead;
 } Tile;
 
 typedef struct Kernels {

@@ -20,7 +20,7 @@ extern Ukr *const tiles_avx2[60], *const tiles_avx512[140], *const tiles_avx512b
 #define AT(member, offset) _Static_assert(offsetof(Tile, member) == offset, "tile.inc has " #member " there")
 AT(n, 4); AT(k, 8); AT(across, 12); AT(strips, 16); AT(tail, 20); AT(accumulate, 24); AT(a, 32); AT(b, 40); AT(next, 48);
 AT(c, 56); AT(a_rs, 64); AT(a_cs, 72); AT(ldb, 80); AT(ldc, 88); AT(ld_next, 96); AT(a_strip, 104); AT(b_across, 112);
-AT(b_right, 120);
+AT(b_right, 120); AT(a_ahead, 128);
 #undef AT
 
 INLINE int tile_avx512(Ukr *const *tiles, const Tile *t) {
