@@ -186,6 +186,9 @@ static void check_chains(void) {
     check_chain(150, 75, 1024, ROW_MAJOR, ROW_MAJOR, 1);  // rows of A in one set of the first-level cache
     check_chain(150, 10, 1024, ROW_MAJOR, TRANSPOSED, 0);
     check_chain(24, 40, 600, TRANSPOSED, ROW_MAJOR, 1);
+    check_chain(310, kern->nr / 2, 42, PADDED, ROW_MAJOR, 1);   // narrow, A beyond the first-level cache
+    check_chain(600, 3 * kern->nr, 40, ROW_MAJOR, PADDED, 0);   // C along its rows, under all of B
+    check_chain(520, 200, 300, ROW_MAJOR, PADDED, 0);           // and under parts of it
   }
   kern = chosen;
 }
