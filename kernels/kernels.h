@@ -157,7 +157,7 @@ typedef struct Kernels {
   void (*add)(float *y, const float *x, size_t n);                                     // y += x
   void (*mul)(float *y, const float *x, size_t n);                                     // y *= x
   double (*sumsq)(const float *x, size_t n);                                           // sum x^2, NaN and Inf propagate
-  void (*adamw)(float *p, float *g, float *m, float *v, size_t n, const AdamCoef *c);  // and g becomes 0
+  void (*adamw)(float *p, const float *g, float *m, float *v, size_t n, const AdamCoef *c);
 } Kernels;
 
 // The chosen table. Set by kernels_init(); read-only afterwards.

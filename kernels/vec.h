@@ -27,7 +27,7 @@
   void mul_##isa(float *y, const float *x, size_t n);                                                                  \
   void dots_##isa(float *sums, const float *x, const float *y, ptrdiff_t ld, int rows, int groups, int n);             \
   double sumsq_##isa(const float *x, size_t n);                                                                        \
-  void adamw_##isa(float *p, float *g, float *m, float *v, size_t n, const AdamCoef *c)
+  void adamw_##isa(float *p, const float *g, float *m, float *v, size_t n, const AdamCoef *c)
 
 #define VEC_TABLE(isa)                                                                                                 \
   .rmsnorm = rmsnorm_##isa, .rmsnorm_back = rmsnorm_back_##isa, .rope = rope_##isa, .gelu = gelu_##isa,                \

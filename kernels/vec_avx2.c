@@ -25,6 +25,7 @@ static inline V vfnma(V a, V b, V c) { return _mm256_fnmadd_ps(a, b, c); }
 static inline V vmax(V a, V b) { return _mm256_max_ps(a, b); }
 static inline V vmin(V a, V b) { return _mm256_min_ps(a, b); }
 static inline V vsqrt(V a) { return _mm256_sqrt_ps(a); }
+static inline V vquotient(V a, V b) { return a / b; }
 static inline V vzero_below(float low, V x, V y) { return _mm256_and_ps(_mm256_cmp_ps(x, vset(low), _CMP_NLT_UQ), y); }
 static inline V vscale(V p, V t) {
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(t), 23)));
@@ -53,8 +54,7 @@ static inline float vtop(V a) {
   c = _mm_max_ps(c, _mm_permute_ps(c, 0x4e));
   return _mm_cvtss_f32(_mm_max_ss(c, _mm_permute_ps(c, 0xb1)));
 }
-static inline D vlow(V a) { return _mm256_cvtps_pd(_mm256_castps256_ps128(a)); }
-static inline D vhigh(V a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)); }
+static inline D dload(const float *p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
 static inline double dsum(D a) {
   __m128d c = _mm256_castpd256_pd128(a) + _mm256_extractf128_pd(a, 1);
   return c[0] + c[1];

@@ -21,6 +21,15 @@ static inline V vfnma(V a, V b, V c) { return _mm512_fnmadd_ps(a, b, c); }
 static inline V vmax(V a, V b) { return _mm512_max_ps(a, b); }
 static inline V vmin(V a, V b) { return _mm512_min_ps(a, b); }
 static inline V vsqrt(V a) { return _mm512_sqrt_ps(a); }
+// Two Newton steps from an estimate give the reciprocal as it is rounded, but where b's mantissa is all ones; then the
+// quotient's remainder is exact and settles its last bit (Markstein 1990, "Computation of elementary functions on the
+// IBM RISC System/6000 processor"). Nine instructions, 4.5 cycles, where the divider is busy for ten.
+static inline V vquotient(V a, V b) {
+  const V y0 = _mm512_rcp14_ps(b);
+  const V y1 = vfma(vfnma(b, y0, vset(1)), y0, y0), y2 = vfma(vfnma(b, y1, vset(1)), y1, y1);
+  const V q = a * y2;
+  return vfma(vfnma(b, q, a), y2, q);
+}
 static inline V vzero_below(float low, V x, V y) {
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, vset(low), _CMP_NLT_UQ), y);
 }
@@ -61,8 +70,7 @@ static inline float vtop(V a) {
   c = _mm_max_ps(c, _mm_permute_ps(c, 0x4e));
   return _mm_cvtss_f32(_mm_max_ss(c, _mm_permute_ps(c, 0xb1)));
 }
-static inline D vlow(V a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a)); }
-static inline D vhigh(V a) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1)); }
+static inline D dload(const float *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
 static inline double dsum(D a) {
   __m256d b = _mm512_castpd512_pd256(a) + _mm512_extractf64x4_pd(a, 1);
   __m128d c = _mm256_castpd256_pd128(b) + _mm256_extractf128_pd(b, 1);

@@ -38,6 +38,7 @@ static inline V vfnma(V a, V b, V c) { return vfmsq_f32(c, a, b); }
 static inline V vmax(V a, V b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 static inline V vmin(V a, V b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 static inline V vsqrt(V a) { return vsqrtq_f32(a); }
+static inline V vquotient(V a, V b) { return a / b; }
 static inline V vzero_below(float low, V x, V y) {
   return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(y), vcltq_f32(x, vset(low))));
 }
@@ -59,8 +60,7 @@ static inline float vtop(V a) {
   a = vmax(a, vextq_f32(a, a, 2));
   return vmax(a, vswap(a))[0];
 }
-static inline D vlow(V a) { return vcvt_f64_f32(vget_low_f32(a)); }
-static inline D vhigh(V a) { return vcvt_high_f64_f32(a); }
+static inline D dload(const float *p) { return vcvt_f64_f32(vld1_f32(p)); }
 static inline double dsum(D a) { return a[0] + a[1]; }
 
 #include "vec.inc"

@@ -34,6 +34,7 @@ static inline V vfnma(V a, V b, V c) { return vfma(-a, b, c); }
 static inline V vmax(V a, V b) { return vselect(a > b, a, b); }
 static inline V vmin(V a, V b) { return vselect(a < b, a, b); }
 static inline V vsqrt(V a) { return (V){sqrtf(a[0]), sqrtf(a[1]), sqrtf(a[2]), sqrtf(a[3])}; }
+static inline V vquotient(V a, V b) { return a / b; }
 static inline V vzero_below(float low, V x, V y) { return (V)((I)y & ~(I)(x < vset(low))); }
 static inline V vscale(V p, V t) { return (V)((N)p + ((N)t << 23)); }
 static inline V vpow2(V t) { return vscale(vset(1), t); }
@@ -57,8 +58,7 @@ static inline float vtop(V a) {
   a = vmax(a, (V){a[2], a[3], a[0], a[1]});
   return vmax(a, vswap(a))[0];
 }
-static inline D vlow(V a) { return (D){a[0], a[1]}; }
-static inline D vhigh(V a) { return (D){a[2], a[3]}; }
+static inline D dload(const float *p) { return (D){p[0], p[1]}; }
 static inline double dsum(D a) { return a[0] + a[1]; }
 
 #include "vec.inc"

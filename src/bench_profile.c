@@ -157,8 +157,8 @@ static double timed_sumsq(const float *x, size_t n) {
   TIMED(CLIP_NORM, 0, 4.0 * (double)n, sum = plain->sumsq(x, n));
   return sum;
 }
-static void timed_adamw(float *p, float *g, float *m, float *v, size_t n, const AdamCoef *c) {
-  TIMED(ADAMW, 0, 32.0 * (double)n, plain->adamw(p, g, m, v, n, c));
+static void timed_adamw(float *p, const float *g, float *m, float *v, size_t n, const AdamCoef *c) {
+  TIMED(ADAMW, 0, 28.0 * (double)n, plain->adamw(p, g, m, v, n, c));
 }
 
 // What a pair of clock readings adds to the time between them.

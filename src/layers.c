@@ -207,27 +207,28 @@ void layers_forward(const Dims *d, const Block *b, const Acts *a, float *x2, int
   layers_product(d, rows_of(x2, T, C), rows_of(a->g, T, 4 * C), b->fw[OUT], 1);
 }
 
-static void weight_grad(const Dims *d, const Block *dw, const Acts *a, const Grads *g, MatId m) {
+static void weight_grad(const Dims *d, const Block *dw, int accumulate, const Acts *a, const Grads *g, MatId m) {
   if (!dw) return;
   const Mat x = layers_input(d, a, m, d->T);
   fetch(d, x);
-  layers_product(d, dw->w[m], tr(x), layers_output(d, g, m, d->T), 1);
+  layers_product(d, dw->w[m], tr(x), layers_output(d, g, m, d->T), accumulate);
 }
 
 // x2 = x1 + gelu(norm(x1) Wfc) Wout, so dx1 = dx2 + norm'( ((dx2 Wout^T) * gelu') Wfc^T );
 // x1 = x0 + att Wproj with att from rotated, normalised queries and keys: undone in the opposite order.
-void layers_backward(const Dims *d, const Block *b, const Block *dw, const Acts *a, const Grads *g, float *scratch) {
+void layers_backward(const Dims *d, const Block *b, const Block *dw, int accumulate, const Acts *a, const Grads *g,
+                     float *scratch) {
   const int T = d->T, C = d->C, H = d->H, C1 = row_ld(C), C3 = row_ld(3 * C), C4 = row_ld(4 * C);
   float *delta = scratch + layers_scratch(d) - (size_t)T * H;
   layers_product(d, rows_of(g->dh, T, 4 * C), rows_of(g->dx2, T, C), b->bw[OUT], 0);
   for (int t = 0; t < T; t++) kern->mul(g->dh + (size_t)t * C4, a->dg + (size_t)t * C4, 4 * (size_t)C);
   layers_product(d, rows_of(g->dn, T, C), rows_of(g->dh, T, 4 * C), b->bw[FC], 0);
-  weight_grad(d, dw, a, g, OUT);
-  weight_grad(d, dw, a, g, FC);
+  weight_grad(d, dw, accumulate, a, g, OUT);
+  weight_grad(d, dw, accumulate, a, g, FC);
   kern->rmsnorm_back(g->dx1, C1, g->gains + 3 * C, g->dn, C1, a->x1, C1, a->rstd2, b->norm2, T, 1, C, g->dx2);
 
   layers_product(d, rows_of(g->datt, T, C), rows_of(g->dx1, T, C), b->bw[PROJ], 0);
-  weight_grad(d, dw, a, g, PROJ);
+  weight_grad(d, dw, accumulate, a, g, PROJ);
   kern->dots(delta, g->datt, a->att, C1, T, H, C / H);
   fetch(d, rows_of(a->qk, T, 2 * C));
   fetch(d, rows_of(a->qkv, T, 3 * C));
@@ -238,6 +239,6 @@ void layers_backward(const Dims *d, const Block *b, const Block *dw, const Acts 
     kern->rmsnorm_back(g->dqkv, C3, g->gains + C, g->dqkv, C3, a->qkv, C3, a->qk_rstd, b->qk_norm, T, 2 * H, C / H,
                        NULL);
   layers_product(d, rows_of(g->dn, T, C), rows_of(g->dqkv, T, 3 * C), b->bw[QKV], 0);
-  weight_grad(d, dw, a, g, QKV);
+  weight_grad(d, dw, accumulate, a, g, QKV);
   kern->rmsnorm_back(g->dx0, C1, g->gains, g->dn, C1, a->x0, C1, a->rstd1, b->norm1, T, 1, C, g->dx1);
 }

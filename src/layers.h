@@ -66,10 +66,11 @@ Acts layers_acts_at(const Dims *d, const Acts *a, size_t r);
 // x1 = x0 + attention(norm(x0)),  x2 = x1 + ffn(norm(x1)). With keep == 0 the GELU derivative is not computed.
 void layers_forward(const Dims *d, const Block *b, const Acts *a, float *x2, int keep, float *scratch);
 
-// The same backwards: from g->dx2 to g->dx1 and g->dx0. With dw, this sequence's share of the matrices' gradients is
-// added to dw->w on the way, while both operands are at hand. Without, they are the caller's to take:
-// dw[m] += tr(layers_input(a, m)) layers_output(g, m).
-void layers_backward(const Dims *d, const Block *b, const Block *dw, const Acts *a, const Grads *g, float *scratch);
+// The same backwards: from g->dx2 to g->dx1 and g->dx0. With dw, this sequence's share of the matrices' gradients goes
+// into dw->w on the way, added to what is there or not, while both operands are at hand. Without, they are the caller's
+// to take: dw[m] = or += tr(layers_input(a, m)) layers_output(g, m).
+void layers_backward(const Dims *d, const Block *b, const Block *dw, int accumulate, const Acts *a, const Grads *g,
+                     float *scratch);
 Mat layers_input(const Dims *d, const Acts *a, MatId m, int rows);
 Mat layers_output(const Dims *d, const Grads *g, MatId m, int rows);
 

@@ -313,20 +313,17 @@ static void head_backward(const Model *m, int s, float *dx) {
                      model_at(m, m->params, "norm"), T, 1, C, NULL);
 }
 
-static void block_backward(const Model *m, int l, int s, const Block *dw, float *dx2, float *dx1, float *dx0) {
+static void block_backward(const Model *m, int l, int s, const Block *dw, int accumulate, float *dx2, float *dx1,
+                           float *dx0) {
   const Work *w = m->work;
   const int T = w->dims.T, C = w->dims.C;
   const Acts a = acts_of(w, l, s);
-  const Grads g = {.dx2 = rows_at(dx2, s, T, C).p,
-                   .dx1 = rows_at(dx1, s, T, C).p,
-                   .dx0 = rows_at(dx0, s, T, C).p,
-                   .dh = rows_at(w->dh, s, T, 4 * C).p,
-                   .dqkv = rows_at(w->dqkv, s, T, 3 * C).p,
-                   .datt = rows_at(w->datt, s, T, C).p,
-                   .dn = rows_at(w->dn, s, T, C).p,
+  const Grads g = {.dx2 = rows_at(dx2, s, T, C).p, .dx1 = rows_at(dx1, s, T, C).p, .dx0 = rows_at(dx0, s, T, C).p,
+                   .dh = rows_at(w->dh, s, T, 4 * C).p, .dqkv = rows_at(w->dqkv, s, T, 3 * C).p,
+                   .datt = rows_at(w->datt, s, T, C).p, .dn = rows_at(w->dn, s, T, C).p,
                    .gains = w->gains + (size_t)s * GAINS * C};
   memset(g.gains, 0, sizeof(float) * 4 * (size_t)C);
-  layers_backward(&w->dims, &w->blocks[l], dw, &a, &g, scratch_of(w));
+  layers_backward(&w->dims, &w->blocks[l], dw, accumulate, &a, &g, scratch_of(w));
 }
 
 // ---- All threads: called by every thread of a parallel region --------------------------------------------
@@ -364,56 +361,60 @@ static void team_forward(const Model *m, const uint8_t *tokens, int n, int keep)
   }
 }
 
-// dw += x^T dy over the rows of whole sequences. Where a bf16 product's steps of k would reach across the end of a
+// dw = or += x^T dy over the rows of whole sequences. Where a bf16 product's steps of k would reach across the end of a
 // sequence, one sequence after the other, as a thread alone takes them.
-static void team_weight_grad(const Dims *d, Mat dw, Mat x, Mat dy) {
+static void team_weight_grad(const Dims *d, Mat dw, Mat x, Mat dy, int accumulate) {
   const int span = d->bf16 && d->T % (2 * kern->bf16_step) ? d->T : x.rows;
-  for (int t = 0; t < x.rows; t += span) layers_product_team(d, dw, tr(mat_rows(x, t, span)), mat_rows(dy, t, span), 1);
+  for (int t = 0; t < x.rows; t += span)
+    layers_product_team(d, dw, tr(mat_rows(x, t, span)), mat_rows(dy, t, span), accumulate || t > 0);
 }
 
-// What a layer adds to the parameters' gradients over the group: unless the sequences did it, dw += x^T dy for the
-// matrices, and the gains' slots in order of sequence.
-static void team_weight_grads(const Work *w, int l, int n, bool matrices, float *dx2, float *dx1) {
+// The n sequences' gradients of gains that lie `at` floats into each one's slots, summed in order of sequence.
+static void add_gains(const Work *w, float *dgain, int at, int floats, int n, int accumulate) {
+  if (!accumulate) memset(dgain, 0, sizeof(float) * (size_t)floats);
+  for (int s = 0; s < n; s++) kern->add(dgain, w->gains + (size_t)s * GAINS * w->dims.C + at, (size_t)floats);
+}
+
+// A layer's gradients over the group: x^T dy for the matrices, unless the sequences did it, and the gains'.
+static void team_weight_grads(const Work *w, int l, int n, int accumulate, bool matrices, float *dx2, float *dx1) {
   const int C = w->dims.C, R = n * w->dims.T;
   const Block *b = &w->dblocks[l];
   const Grads g = {.dx2 = dx2, .dx1 = dx1, .dh = w->dh, .dqkv = w->dqkv};
   for (int i = 0; matrices && i < N_MATS; i++)
-    team_weight_grad(&w->dims, b->w[i], layers_input(&w->dims, &w->acts[l], i, R), layers_output(&w->dims, &g, i, R));
+    team_weight_grad(&w->dims, b->w[i], layers_input(&w->dims, &w->acts[l], i, R), layers_output(&w->dims, &g, i, R),
+                     accumulate);
 #pragma omp single
-  for (int s = 0; s < n; s++) {
-    const float *gains = w->gains + (size_t)s * GAINS * C;
-    kern->add(b->norm1, gains, C);
-    if (b->qk_norm) kern->add(b->qk_norm, gains + C, 2 * C);
-    kern->add(b->norm2, gains + 3 * C, C);
+  {
+    add_gains(w, b->norm1, 0, C, n, accumulate);
+    if (b->qk_norm) add_gains(w, b->qk_norm, C, 2 * C, n, accumulate);
+    add_gains(w, b->norm2, 3 * C, C, n, accumulate);
   }
 }
 
 // The same for the head and the final norm.
-static void team_head_grads(const Model *m, int n) {
+static void team_head_grads(const Model *m, int n, int accumulate) {
   const Work *w = m->work;
   const int C = w->dims.C, R = n * w->dims.T;
   const Mat dlogits = rows_at(w->logits, 0, R, VOCAB), xf = rows_at(w->xf, 0, R, C), dhead = head_view(m, m->grads);
-  if (m->cfg.tied)
-    team_weight_grad(&w->dims, tr(dhead), dlogits, xf);
-  else
-    team_weight_grad(&w->dims, dhead, xf, dlogits);
+  const bool tied = m->cfg.tied;
+  team_weight_grad(&w->dims, tied ? tr(dhead) : dhead, tied ? dlogits : xf, tied ? xf : dlogits, accumulate);
 #pragma omp single
-  for (int s = 0; s < n; s++) kern->add(model_at(m, m->grads, "norm"), w->gains + (size_t)s * GAINS * C + 4 * C, C);
+  add_gains(w, model_at(m, m->grads, "norm"), 4 * C, C, n, accumulate);
 }
 
 // dembed[token] += dx, rows in order; each thread a slice of the channels.
-static void team_embed_grads(const Model *m, const uint8_t *tokens, int n, float *dx) {
+static void team_embed_grads(const Model *m, const uint8_t *tokens, int n, int accumulate, float *dx) {
   const Work *w = m->work;
   const int T = w->dims.T, C = w->dims.C, nt = omp_get_num_threads(), id = omp_get_thread_num();
   const int c0 = C * id / nt, c1 = C * (id + 1) / nt;
   float *dembed = w->dembed ? w->dembed : model_at(m, m->grads, "embed");
-  for (int s = 0; s < n; s++) {
+  for (int v = 0; v < VOCAB && !accumulate; v++) memset(dembed + v * C + c0, 0, sizeof(float) * (size_t)(c1 - c0));
+  for (int s = 0; s < n; s++, tokens += T + 1) {
     const Mat x = rows_at(dx, s, T, C);
     for (int t = 0; t < T; t++) {
       // rows as chance has them: the hardware does not see them come
-      const float *soon = dembed + (size_t)tokens[(size_t)s * (T + 1) + (t + 4 < T ? t + 4 : t)] * C;
-      for (int c = c0; c < c1; c += 16) __builtin_prefetch(soon + c);
-      kern->add(dembed + (size_t)tokens[(size_t)s * (T + 1) + t] * C + c0, x.p + t * x.rs + c0, (size_t)(c1 - c0));
+      for (int c = c0; c < c1; c += 16) __builtin_prefetch(dembed + tokens[t + 4 < T ? t + 4 : t] * C + c);
+      kern->add(dembed + tokens[t] * C + c0, x.p + t * x.rs + c0, (size_t)(c1 - c0));
     }
   }
 }
@@ -449,23 +450,20 @@ double model_step(Model *m, const uint8_t *tokens, int B) {
       w->loss[s] = sequence_loss(m, rows + (size_t)s * (T + 1) + 1, s, dscale);
       head_backward(m, s, dx2);
     }
-    team_head_grads(m, n);
+    team_head_grads(m, n, s0 > 0);
     for (int l = L - 1; l >= 0; l--) {
       team_pack_block(m, l, 1);
 #pragma omp for schedule(static, 1)
-      for (int s = 0; s < n; s++) block_backward(m, l, s, alone ? &w->dblocks[l] : NULL, dx2, dx1, dx0);
-      team_weight_grads(w, l, n, !alone, dx2, dx1);
+      for (int s = 0; s < n; s++) block_backward(m, l, s, alone ? &w->dblocks[l] : NULL, s0 > 0, dx2, dx1, dx0);
+      team_weight_grads(w, l, n, s0 > 0, !alone, dx2, dx1);
       float *const above = dx2;
       dx2 = dx0, dx0 = above;
     }
-    team_embed_grads(m, rows, n, dx2);
+    team_embed_grads(m, rows, n, s0 > 0, dx2);
 #pragma omp single
     for (int s = 0; s < n; s++) total += w->loss[s];
   }
-  if (w->dembed) {
-    kern->add(model_at(m, m->grads, "embed"), w->dembed, (size_t)VOCAB * w->dims.C);
-    memset(w->dembed, 0, sizeof(float) * VOCAB * (size_t)w->dims.C);
-  }
+  if (w->dembed) kern->add(model_at(m, m->grads, "embed"), w->dembed, (size_t)VOCAB * w->dims.C);
   return total / ((double)B * T);
 }
 

@@ -33,8 +33,8 @@ int model_new(Model *m, const Config *cfg, bool training, Err *e);
 void model_free(Model *m);
 const Tensor *model_tensor(const Model *m, const char *name);  // NULL if there is none
 
-// tokens [B][T+1]: inputs are the first T of each row, targets the last T. Adds d(mean loss)/d(params) to grads (which
-// the optimiser leaves at 0) and returns the mean loss in nats per token.
+// tokens [B][T+1]: inputs are the first T of each row, targets the last T. Sets grads to d(mean loss)/d(params)
+// and returns the mean loss in nats per token.
 double model_step(Model *m, const uint8_t *tokens, int B);
 // The same without gradients: loss[b] = mean loss of row b.
 void model_losses(Model *m, const uint8_t *tokens, int B, double *loss);
@@ -43,8 +43,8 @@ void model_logits(Model *m, const uint8_t *tokens, int n, float *logits);
 
 // optim.c: sums over all parameters are taken in chunks of fixed size, so that threads cannot change them.
 size_t model_chunks(const Model *m);
-// Clips the gradient to global norm cfg.clip, one AdamW (or Adam) step number `step` (from 1) at rate lr; grads become
-// 0. Returns the norm before clipping (NaN or Inf: the parameters are left as they were).
+// Clips the gradient to global norm cfg.clip, one AdamW (or Adam) step number `step` (from 1) at rate lr. Returns
+// the norm before clipping (NaN or Inf: the parameters are left as they were).
 double optim_step(Model *m, int step, double lr);
 // Peak times linear warm-up and cosine to lr_final, its length cosine_cycle * steps; `step` from 1 to `steps`.
 double schedule_lr(const Config *cfg, int step, int steps);

@@ -23,10 +23,7 @@ static double gradient_norm(const Model *m) {
 double optim_step(Model *m, int step, double lr) {
   const Config *c = &m->cfg;
   const double norm = gradient_norm(m);
-  if (!isfinite(norm)) {
-    memset(m->grads, 0, sizeof(float) * m->n_params);
-    return norm;
-  }
+  if (!isfinite(norm)) return norm;
   const bool decoupled = strcmp(c->optimizer, "adam") != 0;
   const AdamCoef base = {.lr = (float)lr,
                          .b1 = (float)c->beta1,

@@ -124,12 +124,31 @@ static void test_adamw(const Kernels *t) {
         check(m[i], m1, m_bound, "adamw m", n, i);
         check(v[i], v1, v_bound, "adamw v", n, i);
         check(p[i], p1, p_bound, "adamw p", n, i);
-        assert_true(g[i] == 0);
+        assert_true(g[i] == g0[i]);
       }
       g[n - 1] = NAN;
       t->adamw(p, g, m, v, n, &c);
-      assert_true(isnan(p[n - 1]) && isnan(m[n - 1]) && isnan(v[n - 1]) && g[n - 1] == 0);
+      assert_true(isnan(p[n - 1]) && isnan(m[n - 1]) && isnan(v[n - 1]));
     }
+}
+
+// The step's quotient is that of the CPU's division, bit by bit, for divisors over all mantissas in equal steps, the last
+// one all ones, and dividends of which half make a quotient near the middle between two floats: no second moment, rate
+// -1 and parameters of 0 leave m / eps.
+static void test_adamw_quotient(const Kernels *t) {
+  enum { N = 16, STEP = 47, ONES = (1 << 23) - 1 };  // ONES is a multiple of STEP
+  for (int mantissa = 0; mantissa <= ONES; mantissa += STEP) {
+    const AdamCoef c = {.lr = -1, .b1 = 1, .b2 = 1, .grad_scale = 1, .m_corr = 1, .v_corr = 1,
+                        .eps = ldexpf((float)(mantissa + (1 << 23)), mantissa % 128 - 86)};
+    float p[N] = {0}, g[N] = {0}, m[N], v[N] = {0};
+    for (int i = 0; i < N; i++) {
+      const double u = 1 + rng_uniform(mantissa, i);
+      m[i] = (float)(i % 2 ? u : (floor(u * 0x1p23) + .5) * 0x1p-23 * c.eps);
+    }
+    t->adamw(p, g, m, v, N, &c);
+    for (int i = 0; i < N; i++)
+      if (p[i] != m[i] / c.eps) fail_msg("%a / %a = %a, got %a", m[i], c.eps, m[i] / c.eps, p[i]);
+  }
 }
 
 // ---- GELU -------------------------------------------------------------------------------------------------
@@ -306,7 +325,8 @@ static void test_rope(const Kernels *t) {
 int main(int argc, char **argv) {
   static const Case ops[] = {
     {"gelu", reference_gelu, &reference}, {"rmsnorm", reference_rmsnorm, &reference}, {"add mul", test_add_mul, NULL},
-    {"dots", test_dots, NULL}, {"sumsq", test_sumsq, NULL}, {"adamw", test_adamw, NULL}, {"gelu", test_gelu, NULL},
+    {"dots", test_dots, NULL}, {"sumsq", test_sumsq, NULL}, {"adamw", test_adamw, NULL},
+    {"adamw: quotient", test_adamw_quotient, NULL}, {"gelu", test_gelu, NULL},
     {"rmsnorm", test_rmsnorm, NULL}, {"rmsnorm_back", test_rmsnorm_back, NULL}, {"rope", test_rope, NULL},
     {"bf16_round", test_bf16_round, NULL}, {"copy", test_copy, NULL}};
   return run_cases(ops, sizeof ops / sizeof *ops, argc, argv, "bench", bench_vec);
