@@ -113,28 +113,44 @@ static void next_done(Next *x, int rows, int floats) {
   if (x->floats <= 0) x->p = NULL;
 }
 
-// `strips` strips from t on, which then stands behind them. Between them they fetch all of next[0], then of next[1] as
-// much as there is room for; next NULL: nothing, for small products.
-static void run(Tile *t, int strips, Next *next) {
-  for (int fetched = -1; strips > 0; strips -= t->strips) {  // by a strip; -1: not known yet
+// `count` strips from t on, or, along, tiles of one strip, behind which t then stands. Between them they fetch all of
+// next[0], then of next[1] as much as there is room for; next NULL: nothing, for small products.
+static void run(Tile *t, int count, int along, Next *next) {
+  for (int fetched = -1, now; count > 0; count -= now) {  // fetched: by one of them; -1: not known yet
     Next *const x = !next || next[0].p ? next : next + 1;
-    t->strips = strips, t->next = NULL, t->ld_next = 0;
+    now = count, t->next = NULL, t->ld_next = 0;
     if (x && x->p) {
-      if (fetched) t->strips = fetched < 0 ? 1 : imin(strips, (x->rows - x->row + fetched - 1) / fetched);
+      if (fetched) now = fetched < 0 ? 1 : imin(count, (x->rows - x->row + fetched - 1) / fetched);
       t->next = x->p + x->row * x->ld, t->ld_next = x->ld;
     }
-    fetched = kern->gemm_ukr(t) * t->across;
-    if (x && x->p) next_done(x, t->strips * fetched, imax(t->n, kern->nr));
-    t->a += t->strips * t->a_strip, t->c += t->strips * t->m * t->ldc;
+    *(along ? &t->across : &t->strips) = now;
+    fetched = kern->gemm_ukr(t) * (along ? 1 : t->across);
+    if (x && x->p) next_done(x, now * fetched, imax(t->n, kern->nr));
+    if (along) t->b += now * t->b_across, t->c += now * t->n;
+    else t->a += now * t->a_strip, t->c += now * t->m * t->ldc;
   }
 }
 
+// The same strip by strip, each of which fetches the A below it.
+static void run_strips(Tile *t, int strips) {
+  const int across = t->across;
+  const float *const b = t->b;
+  float *c = t->c;
+  for (t->strips = 1; strips > 0; strips--, t->a += t->a_strip, t->b = b, t->c = c += t->m * t->ldc) {
+    Next below[2] = {{strips > 1 ? t->a + t->a_strip : NULL, t->m, t->k, t->a_rs, 0}, {.p = NULL}};
+    run(t, across, 1, below);
+  }
+  t->across = across;
+}
+
 // The panels t of C, its rows cut into strips. a_strip: the distance of the tiles of an A from pack_tiles(), or 0.
-static void gemm_panels(Tile *t, Cut rows, ptrdiff_t a_strip, Next *next) {
+static void gemm_panels(Tile *t, Cut rows, ptrdiff_t a_strip, int by_strips, Next *next) {
   for (int lower = 0; lower < 2; lower++) {
+    const int strips = lower ? rows.lower : rows.higher;
     t->m = rows.high - lower;
     t->a_strip = a_strip ? a_strip : t->m * t->a_rs;
-    run(t, lower ? rows.lower : rows.higher, next);
+    if (by_strips) run_strips(t, strips);
+    else run(t, strips, 0, next);
   }
 }
 
@@ -166,6 +182,7 @@ typedef struct Way {
   int tiles_a;  // a block of tr(x) is packed by tiles
   int copy_b;   // a panel of B is packed
   int along;    // C is written along its rows, under as many panels of B as are so many floats; 0: panel by panel
+  int strips;   // of which all rows pass, in strips that fetch the A below them
   int four;     // in tiles of four vectors, where there are any
   int height, depth;  // of a block of A, at most
 } Way;
@@ -201,7 +218,8 @@ static Way way_of(Mat c, Mat a, Mat b) {
   const int ready = (b.cs == 0 || (way.copy_b && a.rs != 1 && !large)) && !way.tiles_a &&
                     (large || !aliases(a.rs) || way.copy_a);
   const int half = ready && a.cols > KC && (way.copy_a || (b.cs == 0 && !large));
-  way.height = strips && a.cols > KC ? a.rows : half || (way.low && !way.copy_b) ? MC / 2 : MC;
+  way.strips = strips && a.cols > KC;
+  way.height = way.strips ? a.rows : half || (way.low && !way.copy_b) ? MC / 2 : MC;
   way.depth = ready ? KC_READY : a.rs == 1 && !way.tiles_a && !large ? KC / 2 : KC;
   return way;
 }
@@ -223,7 +241,7 @@ static void gemm_blocks(Mat c, Mat a, Mat b, int accumulate) {
       kc = first_of(k_blocks - kb, a.cols - k0);
       Mat ab = mat_cols(mat_rows(a, i0, mc), k0, kc);
       next[1].p = NULL;
-      if (far_a && mc <= MC) {
+      if (far_a && !way.strips) {
         const float *const p = kb + 1 < k_blocks ? ab.p + kc * a.cs : mb + 1 < m_blocks ? a.p + (i0 + mc) * a.rs : NULL;
         next[1] = a.rs == 1 ? (Next){p, kc, mc, a.cs, 0} : (Next){p, mc, kc, a.rs, 0};
       }
@@ -260,7 +278,7 @@ static void gemm_blocks(Mat c, Mat a, Mat b, int accumulate) {
           t.a_ahead = cut(mc, high).high * ab.rs * 4 / kc;
         }
         gemm_panels(&t, cut(mc, way.low ? imin(high, LOW) : high), way.tiles_a ? tile_floats(kern->mr, kc) : 0,
-                   far_a || far_b ? next : NULL);
+                    way.strips, far_a || far_b ? next : NULL);
       }
     }
   }
