@@ -157,7 +157,8 @@ double bench_peak_bf16(void) {
   static Word a[MAX_MR * PAIRS] __attribute__((aligned(64))), b[PAIRS * BF16_NR] __attribute__((aligned(64)));
   static float c[MAX_MR * BF16_NR] __attribute__((aligned(64)));
   const Tile t = {.m = kern->bf16_mr, .n = BF16_NR, .k = PAIRS, .across = 1, .strips = 1, .accumulate = 1,
-                  .a = (const float *)a, .a_rs = PAIRS, .a_cs = 1, .b = (const float *)b, .ldb = BF16_NR, .c = c, .ldc = BF16_NR};
+                  .a = (const float *)a, .a_rs = PAIRS, .a_cs = 1, .b = (const float *)b, .ldb = BF16_NR, .c = c,
+                  .ldc = BF16_NR};
   double flops = 0, seconds = 0;
   for (const double start = omp_get_wtime(); seconds < 0.001; seconds = omp_get_wtime() - start)
     for (int i = 0; i < 8; i++) {

@@ -273,6 +273,7 @@ static void gemm_blocks(Mat c, Mat a, Mat b, int accumulate) {
         }
         const int wide = n > nr / 2 || way.tiles_a;
         int high = n == 2 * nr ? kern->mr4 : n > nr ? kern->mr3 : wide ? kern->mr : 2 * kern->mr;
+        // a narrow C whose A lies in rows near each other, beyond the first-level cache
         if (n == nr / 2 && ab.cs == 1 && ab.rs < 2 * kc && a_floats > L1_FLOATS / 2) {
           high = imin(high, NARROW_ROWS);
           t.a_ahead = cut(mc, high).high * ab.rs * 4 / kc;

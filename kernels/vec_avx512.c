@@ -23,7 +23,7 @@ static inline V vmin(V a, V b) { return _mm512_min_ps(a, b); }
 static inline V vsqrt(V a) { return _mm512_sqrt_ps(a); }
 // Two Newton steps from an estimate give the reciprocal as it is rounded, but where b's mantissa is all ones; then the
 // quotient's remainder is exact and settles its last bit (Markstein 1990, "Computation of elementary functions on the
-// IBM RISC System/6000 processor"). Nine instructions, 4.5 cycles, where the divider is busy for ten.
+// IBM RISC System/6000 processor"). Eight instructions, for which nothing waits as for the divider (docs/performance.md).
 static inline V vquotient(V a, V b) {
   const V y0 = _mm512_rcp14_ps(b);
   const V y1 = vfma(vfnma(b, y0, vset(1)), y0, y0), y2 = vfma(vfnma(b, y1, vset(1)), y1, y1);

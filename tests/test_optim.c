@@ -139,8 +139,7 @@ UNIT(padding_stays_zero) {
   model_free(&m);
 }
 
-// A gradient that is not finite changes nothing. One beyond the squares of float is finite still, and
-// clipped.
+// A gradient that is not finite changes nothing. One beyond the squares of float is finite still, and clipped.
 UNIT(bad_gradients_change_nothing) {
   for (int k = 0; kernels_all[k]; k++) {
     if (kernels_init(kernels_all[k]->name) != 0) continue;

@@ -151,6 +151,15 @@ static void test_adamw_quotient(const Kernels *t) {
   }
 }
 
+// A second moment that overflows leaves a small step, as large ones do whose squares are floats, and no NaN.
+static void test_adamw_overflow(const Kernels *t) {
+  const AdamCoef c = {.lr = 1, .b1 = .9f, .b2 = .95f, .eps = 1e-8f, .grad_scale = 1, .m_corr = 1, .v_corr = 1};
+  const float huge[] = {1e25f, -1e30f, 1e36f, -3e38f};
+  float p[4] = {0}, m[4] = {0}, v[4] = {0};
+  t->adamw(p, huge, m, v, 4, &c);
+  for (int i = 0; i < 4; i++) assert_true(isinf(v[i]) && fabsf(p[i]) < 1);
+}
+
 // ---- GELU -------------------------------------------------------------------------------------------------
 
 static double gelu_u(double x) { return sqrt(2 / M_PI) * (x + .044715 * x * x * x); }
@@ -326,7 +335,8 @@ int main(int argc, char **argv) {
   static const Case ops[] = {
     {"gelu", reference_gelu, &reference}, {"rmsnorm", reference_rmsnorm, &reference}, {"add mul", test_add_mul, NULL},
     {"dots", test_dots, NULL}, {"sumsq", test_sumsq, NULL}, {"adamw", test_adamw, NULL},
-    {"adamw: quotient", test_adamw_quotient, NULL}, {"gelu", test_gelu, NULL},
+    {"adamw: quotient", test_adamw_quotient, NULL}, {"adamw: overflow", test_adamw_overflow, NULL},
+    {"gelu", test_gelu, NULL},
     {"rmsnorm", test_rmsnorm, NULL}, {"rmsnorm_back", test_rmsnorm_back, NULL}, {"rope", test_rope, NULL},
     {"bf16_round", test_bf16_round, NULL}, {"copy", test_copy, NULL}};
   return run_cases(ops, sizeof ops / sizeof *ops, argc, argv, "bench", bench_vec);
