@@ -14,6 +14,7 @@
 
 enum {
   MAX_NR = 32,     // of all tables
+  LINE = 16,       // floats of a cache line
   KC = 256,        // depth of a block: a panel of B (KC x nr) stays in L1 or L2 while all tiles pass; C is carried on
   KC_READY = 512,  // the same where A lies well and B is packed, or, with small caches, copied: see way_of()
   MC = 256,        // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
@@ -91,11 +92,12 @@ static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff
 }
 
 // Is B, rows where they lie, better copied? In too few sets of a cache it is: of rows a multiple of 256 bytes apart a
-// small first-level cache holds a quarter of what else it could, half a panel; large ones, under tr(x), have only rows
-// 8 KiB apart to fear.
+// small first-level cache holds a quarter of what else it could, half a panel. Large ones, under tr(x), have only rows
+// 4 KiB apart to fear; where rows of a panel are one line, those that share their sets with 32 others, too.
 static int far_rows(Mat a, Mat b) {
   if (!kern->large_caches) return b.rs % 64 == 0 && b.rs >= (a.rs != 1 && a.rows < MC ? 1024 : 512);
-  return a.rs != 1 ? b.rs >= 1024 : b.rs && b.rs % 2048 == 0;
+  if (a.rs != 1) return b.rs >= 1024;
+  return b.rs && (b.rs % 1024 == 0 || (kern->nr <= LINE && b.rs % 128 == 0 && a.rows >= 32 * kern->mr));
 }
 
 // Element (k, j) of B; j begins a panel if B is packed.
@@ -298,25 +300,31 @@ static void gemm_packing(Mat c, Mat a, Mat b, int accumulate) {
   }
 }
 
+// Do many rows of A use B enough to pack all of it first? With small caches; where rows of B lie in too many pages, or
+// rows of B or A in few sets of a cache; and where a row of a panel is one line, of which a deep panel has too many.
+static int packing_pays(Mat c, Mat a, Mat b) {
+  if (b.cs == 0 || a.rs == 1 || a.cols == 0 || c.rows < MANY_ROWS) return 0;
+  return !kern->large_caches || b.cs != 1 || b.rs >= 2048 || b.rs % 1024 == 0 || a.rs % 1024 == 0 ||
+         (kern->nr <= LINE && a.cols > KC / 2);
+}
+
 void gemm(Mat c, Mat a, Mat b, int accumulate) {
   assert(c.rows == a.rows && c.cols == b.cols && a.cols == b.rows && c.cs == 1);
-  // Do rows of B lie in too many pages, or rows of B or A in few sets of a cache?
-  const int badly = b.cs != 1 || b.rs >= 2048 || b.rs % 1024 == 0 || a.rs % 1024 == 0;
   if (kern->gemm)
     kern->gemm(c, a, b, accumulate);
-  else if (b.cs != 0 && a.rs != 1 && c.rows >= MANY_ROWS && a.cols > 0 && (badly || !kern->large_caches))
+  else if (packing_pays(c, a, b))
     gemm_packing(c, a, b, accumulate);
   else
     gemm_blocks(c, a, b, accumulate);
 }
 
-// Cuts the three views down to this thread's share: rows, or whole panels where C is wider than it is tall, unless a
-// few panels would not go round and there are rows enough. False: nothing is left for it.
+// Cuts the three views down to this thread's share: rows, or whole panels where C has more of them than tiles in height,
+// or as many and they go round, unless a few would not and there are rows enough. False: nothing is left for it.
 static int team_share(Mat *c, Mat *a, Mat *b, int mr, int nr) {
   const int nt = omp_get_num_threads(), id = omp_get_thread_num();
   const int um = (c->rows + mr - 1) / mr, un = (c->cols + nr - 1) / nr;
   if (nt == 1) return 1;
-  if (um >= un || (un % nt && un < 4 * nt && c->rows >= 8 * nt)) {
+  if (um >= un + (c->cols % (nt * nr) == 0) || (un % nt && un < 4 * nt && c->rows >= 8 * nt)) {
     const int lo = (int)((int64_t)c->rows * id / nt), n = (int)((int64_t)c->rows * (id + 1) / nt) - lo;
     *c = mat_rows(*c, lo, n), *a = mat_rows(*a, lo, n);
     return n > 0;
