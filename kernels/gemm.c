@@ -189,30 +189,41 @@ typedef struct Way {
   int height, depth;  // of a block of A, at most
 } Way;
 
-static Way way_of(Mat c, Mat a, Mat b) {
+// As tr(x) lies, every step of a tile has a line of its own, most of it for the neighbours: packed by tiles where C is
+// wide. A small first-level cache holds 128 such lines beside a panel of B, unless they fall into few sets, so there C
+// must be wider; else k is halved. Large caches hold a block of them, unless they lie 5 KiB apart, or 4 and k goes on; 2,
+// where tiles are so low that more of them take each line.
+static int tiles_pay(Mat c, Mat a) {
   const int large = kern->large_caches, nr = kern->nr;
+  if (a.rs != 1 || a.cs < 128 || a.rows < 4 * kern->mr) return 0;
+  if (!large && a.cs % 64) return c.cols >= 10 * nr && a.cols > KC / 2;
+  const int far = a.cs > (kern->mr > 8 ? 1280 : 511) || (a.cs % 1024 == 0 && a.cols > KC);
+  return c.cols >= (large && !far ? 24 : 6) * nr;
+}
+
+// Do so many floats of B stay in the first-level cache?
+static int fit(int floats) { return floats <= L1_FLOATS / (kern->large_caches ? 1 : 2); }
+
+// Do many rows of A gain by writing C along its rows though B does not fit? Unless two panels of it do, whose rows a
+// power of two apart would take few sets.
+static int strips_pay(Mat c, Mat a, Mat b, int k) {
+  if (b.cs != 1 || a.rs == 1 || c.rows < MANY_ROWS || c.cols < ALONG_FROM || fit(k * c.cols)) return 0;
+  return !kern->mr4 || !fit(k * imax((int)(b.rs & -b.rs), 2 * kern->nr));
+}
+
+static Way way_of(Mat c, Mat a, Mat b) {
+  const int large = kern->large_caches, k = imin(a.cols, KC);
   Way way;
   // The lines of a tile of A still fit two sets of a large cache. In one, of twelve ways, those of a lower tile do,
   // which costs less than a copy; a small cache has eight.
   way.low = large && a.cs == 1 && a.rs && a.rs % 1024 == 0;
-  way.copy_a = !large && a.cs == 1 && aliases(a.rs) && c.cols > nr;
-  // As tr(x) lies, every step of a tile has a line of its own, most of it for the neighbours: it is packed where C is
-  // wide. A small first-level cache holds 128 such lines beside a panel of B, unless they fall into few sets, so there
-  // C must be wider; else k is halved. Large caches hold a block of them, unless they lie 5 KiB apart, or 4 and k goes
-  // on; 2, where tiles are so low that more of them take each line.
-  const int far = kern->mr > 8 ? 1280 : 511, holds = !large && a.cs % 64;
-  const int far_cols = a.cs > far || (a.cs % 1024 == 0 && a.cols > KC);
-  const int many = holds ? c.cols >= 10 * nr && a.cols > KC / 2 : c.cols >= (large && !far_cols ? 24 : 6) * nr;
-  way.tiles_a = a.rs == 1 && a.cs >= 128 && a.rows >= 4 * kern->mr && many;
+  way.copy_a = !large && a.cs == 1 && aliases(a.rs) && c.cols > kern->nr;
+  way.tiles_a = tiles_pay(c, a);
   // Lines of C that are written one after the other are fetched by the CPU itself. That costs nothing where B fits the
-  // first-level cache, and spares calls where tiles are few. With large caches many rows gain by it too, unless two
-  // panels of B fit, whose rows a power of two apart would take few sets.
-  const int k = imin(a.cols, KC), cache = L1_FLOATS / (large ? 1 : 2);
-  const int b_fits = k * c.cols <= cache, two_fit = kern->mr4 && k * imax((int)(b.rs & -b.rs), 2 * nr) <= cache;
-  const int few = b.cs == 0 && k <= FEW_STEPS && c.rows <= FEW_TILES * kern->mr;
-  const int strips = b.cs == 1 && a.rs != 1 && c.rows >= MANY_ROWS && c.cols >= ALONG_FROM && !b_fits && !two_fit;
+  // first-level cache, and spares calls where tiles are few.
+  const int few = b.cs == 0 && k <= FEW_STEPS && c.rows <= FEW_TILES * kern->mr, strips = strips_pay(c, a, b, k);
   way.copy_b = b.cs > 1 || (b.cs == 1 && !strips && far_rows(a, b) && a.rows >= 8 * kern->mr);
-  way.along = way.copy_b || way.tiles_a ? 0 : b_fits ? L1_FLOATS : few || strips ? ALONG_FLOATS : 0;
+  way.along = way.copy_b || way.tiles_a ? 0 : fit(k * c.cols) ? L1_FLOATS : few || strips ? ALONG_FLOATS : 0;
   way.four = kern->mr4 && a.cs == 1 && !way.copy_b && (b.cs == 0 ? k <= KC / 2 : !strips);
   // A panel of B comes from L2 as fast as it is used, and the deeper it is the less often C is read and written; a
   // block of A that is copied, or passes under a packed B, has half the height then. With large caches copies of half
