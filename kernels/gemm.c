@@ -93,7 +93,7 @@ static void pack_panel(float *dst, int nr, const float *b, ptrdiff_t rs, ptrdiff
 
 // Is B, rows where they lie, better copied? In too few sets of a cache it is: of rows a multiple of 256 bytes apart a
 // small first-level cache holds a quarter of what else it could, half a panel. Large ones, under tr(x), have only rows
-// 4 KiB apart to fear; where rows of a panel are one line, those that share their sets with 32 others, too.
+// 4 KiB apart to fear; where a row of a panel is one line, and enough tiles pass, those 512 bytes apart too.
 static int far_rows(Mat a, Mat b) {
   if (!kern->large_caches) return b.rs % 64 == 0 && b.rs >= (a.rs != 1 && a.rows < MC ? 1024 : 512);
   if (a.rs != 1) return b.rs >= 1024;
