@@ -117,10 +117,10 @@ typedef struct Kernels {
                   int groups, int n, float eps);
   // Its backward, from the stored x and rstd, with xh = x * rstd:
   //   dgain += sum over rows of dy * xh;  dx = rstd * (dy*gain - xh * mean(dy*gain*xh)) + base
-  // with base, rows at lddx, NULL for 0. dx may be dy or base. Rows are visited in order, so dgain is one serial chain.
-  void (*rmsnorm_back)(float *dx, ptrdiff_t lddx, float *dgain, const float *dy, ptrdiff_t lddy, const float *x,
-                       ptrdiff_t ldx, const float *rstd, const float *gain, int rows, int groups, int n,
-                       const float *base);
+  // dx, dy and base, which NULL makes 0: rows at ld. dx may be dy or base. Rows are visited in order, so dgain is one
+  // serial chain.
+  void (*rmsnorm_back)(float *dx, float *dgain, const float *dy, ptrdiff_t ld, const float *x, ptrdiff_t ldx,
+                       const float *rstd, const float *gain, int rows, int groups, int n, const float *base);
 
   // Rotary positions (Su et al. 2021) on adjacent pairs, in place, `rows` rows of n floats at ld:
   //   (x0, x1) -> (x0 c - x1 s, x1 c + x0 s).  cosine, sine: [rows][n], both entries of a pair alike.

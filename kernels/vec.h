@@ -11,9 +11,8 @@
 #define VEC_DECLARE(isa)                                                                                               \
   void rmsnorm_##isa(float *y, ptrdiff_t ldy, float *rstd, const float *x, ptrdiff_t ldx, const float *gain, int rows, \
                      int groups, int n, float eps);                                                                    \
-  void rmsnorm_back_##isa(float *dx, ptrdiff_t lddx, float *dgain, const float *dy, ptrdiff_t lddy, const float *x,    \
-                          ptrdiff_t ldx, const float *rstd, const float *gain, int rows, int groups, int n,            \
-                          const float *base);                                                                          \
+  void rmsnorm_back_##isa(float *dx, float *dgain, const float *dy, ptrdiff_t ld, const float *x, ptrdiff_t ldx,       \
+                          const float *rstd, const float *gain, int rows, int groups, int n, const float *base);       \
   void rope_##isa(float *x, ptrdiff_t ld, const float *cosine, const float *sine, int rows, int n, float sign);        \
   void gelu_##isa(float *y, float *dydx, const float *x, size_t n);                                                    \
   void softmax_##isa(float *s, ptrdiff_t ld, int rows, int n, float scale, float *stats);                              \

@@ -112,11 +112,10 @@ static void timed_rmsnorm(float *y, ptrdiff_t ldy, float *rstd, const float *x, 
   backward = false;
   TIMED(RMSNORM, 0, 8.0 * rows * groups * n, plain->rmsnorm(y, ldy, rstd, x, ldx, gain, rows, groups, n, eps));
 }
-static void timed_rmsnorm_back(float *dx, ptrdiff_t lddx, float *dgain, const float *dy, ptrdiff_t lddy, const float *x,
-                               ptrdiff_t ldx, const float *rstd, const float *gain, int rows, int groups, int n,
-                               const float *base) {
+static void timed_rmsnorm_back(float *dx, float *dgain, const float *dy, ptrdiff_t ld, const float *x, ptrdiff_t ldx,
+                               const float *rstd, const float *gain, int rows, int groups, int n, const float *base) {
   TIMED(RMSNORM_BACK, 0, (base ? 16.0 : 12.0) * rows * groups * n,
-        plain->rmsnorm_back(dx, lddx, dgain, dy, lddy, x, ldx, rstd, gain, rows, groups, n, base));
+        plain->rmsnorm_back(dx, dgain, dy, ld, x, ldx, rstd, gain, rows, groups, n, base));
 }
 static void timed_rope(float *x, ptrdiff_t ld, const float *cosine, const float *sine, int rows, int n, float sign) {
   TIMED(ROPE, 0, 16.0 * rows * n, plain->rope(x, ld, cosine, sine, rows, n, sign));

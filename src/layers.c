@@ -225,7 +225,7 @@ void layers_backward(const Dims *d, const Block *b, const Block *dw, int accumul
   layers_product(d, rows_of(g->dn, T, C), rows_of(g->dh, T, 4 * C), b->bw[FC], 0);
   weight_grad(d, dw, accumulate, a, g, OUT);
   weight_grad(d, dw, accumulate, a, g, FC);
-  kern->rmsnorm_back(g->dx1, C1, g->gains + 3 * C, g->dn, C1, a->x1, C1, a->rstd2, b->norm2, T, 1, C, g->dx2);
+  kern->rmsnorm_back(g->dx1, g->gains + 3 * C, g->dn, C1, a->x1, C1, a->rstd2, b->norm2, T, 1, C, g->dx2);
 
   layers_product(d, rows_of(g->datt, T, C), rows_of(g->dx1, T, C), b->bw[PROJ], 0);
   weight_grad(d, dw, accumulate, a, g, PROJ);
@@ -236,9 +236,9 @@ void layers_backward(const Dims *d, const Block *b, const Block *dw, int accumul
   kern->rope(g->dqkv, C3, d->cosine, d->sine, T, C, -1);
   kern->rope(g->dqkv + C, C3, d->cosine, d->sine, T, C, -1);
   if (d->qk_norm)
-    kern->rmsnorm_back(g->dqkv, C3, g->gains + C, g->dqkv, C3, a->qkv, C3, a->qk_rstd, b->qk_norm, T, 2 * H, C / H,
+    kern->rmsnorm_back(g->dqkv, g->gains + C, g->dqkv, C3, a->qkv, C3, a->qk_rstd, b->qk_norm, T, 2 * H, C / H,
                        NULL);
   layers_product(d, rows_of(g->dn, T, C), rows_of(g->dqkv, T, 3 * C), b->bw[QKV], 0);
   weight_grad(d, dw, accumulate, a, g, QKV);
-  kern->rmsnorm_back(g->dx0, C1, g->gains, g->dn, C1, a->x0, C1, a->rstd1, b->norm1, T, 1, C, g->dx1);
+  kern->rmsnorm_back(g->dx0, g->gains, g->dn, C1, a->x0, C1, a->rstd1, b->norm1, T, 1, C, g->dx1);
 }

@@ -309,7 +309,7 @@ static void head_backward(const Model *m, int s, float *dx) {
   float *gain = w->gains + (size_t)s * GAINS * C + 4 * C;
   layers_product(&w->dims, dn, rows_at(w->logits, s, T, VOCAB), w->head_t, 0);
   memset(gain, 0, sizeof(float) * (size_t)C);
-  kern->rmsnorm_back(dx_s.p, dx_s.rs, gain, dn.p, dn.rs, x.p, x.rs, w->rstdf + (size_t)s * T,
+  kern->rmsnorm_back(dx_s.p, gain, dn.p, dn.rs, x.p, x.rs, w->rstdf + (size_t)s * T,
                      model_at(m, m->params, "norm"), T, 1, C, NULL);
 }
 

@@ -35,8 +35,8 @@ void bench_vec(const Kernels *t) {
           switch (op) {
             case 0: t->rmsnorm(b, n, stat, a, n, gain, ROWS, 1, n, 1e-5f); break;
             case 1: t->rmsnorm(b, n, stat, a, n, gain, ROWS, n / head, head, 1e-5f); break;
-            case 2: t->rmsnorm_back(b, n, dgain, c, n, a, n, stat, gain, ROWS, 1, n, b); break;
-            case 3: t->rmsnorm_back(c, n, dgain, c, n, a, n, stat, gain, ROWS, n / head, head, NULL); break;
+            case 2: t->rmsnorm_back(b, dgain, c, n, a, n, stat, gain, ROWS, 1, n, b); break;
+            case 3: t->rmsnorm_back(c, dgain, c, n, a, n, stat, gain, ROWS, n / head, head, NULL); break;
             case 4: t->rope(a, n, b, c, ROWS, n, 1); break;
             case 5: t->gelu(b, c, a, (size_t)ROWS * n); break;
             case 6: for (int i = 0; i < SIZE; i += MAX_N) t->softmax(a + i, n, 1, n, .25f, stat); break;

@@ -248,23 +248,23 @@ static void test_rmsnorm_back(const Kernels *t) {
   EACH_LENGTH(n) for (int f = 0; f < (n > 70 ? 4 : 12); f++) {
     // form 0: store; 1: added to a base; 2: in place on dy; 3: in place on the base. 19 rows: blocks and a rest.
     const int groups = 1 + f / 4 * 5, form = f % 4;
-    const int rows = n > 70 ? 5 : 19, c = groups * n, ld = c + 3, size = (rows - 1) * ld + c;
-    float *x = array(0, size, 2), *gain = array(1, c, 2), *rstd = array(2, rows * groups, 1), *dy = array(3, size, 1);
-    float *dgain = array(4, c, 1), *dgain0 = copy(5, dgain, c);
+    const int rows = n > 70 ? 5 : 19, c = groups * n, ld = c + 3, ldx = c + 5, size = (rows - 1) * ld + c;
+    float *x = array(0, (rows - 1) * ldx + c, 2), *gain = array(1, c, 2), *rstd = array(2, rows * groups, 1);
+    float *dy = array(3, size, 1), *dgain = array(4, c, 1), *dgain0 = copy(5, dgain, c);
     float *dx = form == 2 ? dy : array(6, size, 1), *dx0 = copy(7, dx, size);
     const float *dy0 = form == 2 ? dx0 : dy, *base0 = form == 1 ? array(8, size, 1) : form == 3 ? dx0 : NULL;
-    t->rmsnorm_back(dx, ld, dgain, dy, ld, x, ld, rstd, gain, rows, groups, n, form == 3 ? dx : base0);
+    t->rmsnorm_back(dx, dgain, dy, ld, x, ldx, rstd, gain, rows, groups, n, form == 3 ? dx : base0);
     for (int i = 0; i < c; i++) {
       double sum = dgain0[i], abs_sum = fabs(dgain0[i]);
       for (int row = 0; row < rows; row++) {
-        const double term = (double)dy0[row * ld + i] * x[row * ld + i] * rstd[row * groups + i / n];
+        const double term = (double)dy0[row * ld + i] * x[row * ldx + i] * rstd[row * groups + i / n];
         sum += term, abs_sum += fabs(term);
       }
       check(dgain[i], sum, (rows + 1) * U * abs_sum, "dgain", n, i);
     }
     for (int row = 0; row < rows; row++)
       for (int g = 0; g < groups; g++) {
-        const float *xg = x + row * ld + g * n, *dyg = dy0 + row * ld + g * n, *wg = gain + g * n;
+        const float *xg = x + row * ldx + g * n, *dyg = dy0 + row * ld + g * n, *wg = gain + g * n;
         const double r = rstd[row * groups + g];
         double mean = 0, abs_mean = 0;
         for (int i = 0; i < n; i++) {
@@ -280,7 +280,7 @@ static void test_rmsnorm_back(const Kernels *t) {
     check_gaps(dx, dx0, rows, c, ld);
     float *bad = array(6, size, 1);
     bad[n - 1] = NAN;
-    t->rmsnorm_back(array(7, size, 1), ld, dgain, bad, ld, x, ld, rstd, gain, rows, groups, n, NULL);
+    t->rmsnorm_back(array(7, size, 1), dgain, bad, ld, x, ldx, rstd, gain, rows, groups, n, NULL);
     assert_true(isnan(dgain[n - 1]) && isnan((array_end[7] - size)[0]));
   }
 }
