@@ -32,7 +32,7 @@ void batch_train(const Corpus *c, uint64_t seed, int64_t step, int B, int T, uin
 }
 
 int batch_val_windows(const Corpus *c, double tokens, int T) {
-  const double all = (double)((c->n_val - 1) / (size_t)T), asked = tokens / T;
+  const double all = c->n_val ? (double)((c->n_val - 1) / (size_t)T) : 0, asked = tokens / T;
   return (int)(asked < all ? asked : all);
 }
 

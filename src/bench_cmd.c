@@ -279,6 +279,7 @@ static int args_parse(int argc, char **argv, BenchArgs *a, Err *e) {
                                         {"widths", 1, 0, 'w'},
                                         {"help", 0, 0, 'h'},    {0}};
   optind = 1;
+  opterr = 0;
   double x;
   for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) switch (c) {
       case 'c': a->csv = true; break;
@@ -301,7 +302,8 @@ static int args_parse(int argc, char **argv, BenchArgs *a, Err *e) {
         a->sets[a->n_sets++] = optarg;
         break;
       case 'h': fputs(HELP, stdout); return -1;
-      default: return fail(e, E_USAGE, "bench: see `isoflop bench --help`");
+      default:
+        return fail(e, E_USAGE, "bench: unknown option %s, or its value is missing: see --help", argv[optind - 1]);
     }
   if (optind == argc) return fail(e, E_USAGE, "bench: what? gemm or step: see `isoflop bench --help`");
   if (optind + 1 < argc) return fail(e, E_USAGE, "bench: unexpected argument '%s': see --help", argv[optind + 1]);

@@ -84,8 +84,7 @@ static int shape_config(const Shape *s, const BenchArgs *a, Config *c, Err *e) {
   for (int i = 0; i < a->n_sets; i++)
     if (config_set(c, a->sets[i], "bench: --set", e)) return e->code;
   c->tokens = 1000.0 * (c->batch_tokens > 0 ? c->batch_tokens : c->seq_len);
-  if (config_check(c, e) || recipe_resolve(c, e)) return e->code;
-  return OK;
+  return recipe_resolve(c, e);
 }
 
 static int row_measure(const Config *c, double seconds, bool csv, Err *e) {

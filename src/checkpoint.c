@@ -79,7 +79,7 @@ static int read_one(const char *path, const char *run_id, Model *m, bool moments
                                      len - sizeof h) != h.crc)
     code = fail(e, E_RECORD, "%s: damaged: length or checksum is wrong", path);
   else if (run_id && strncmp(h.run_id, run_id, sizeof h.run_id) != 0)
-    code = fail(e, E_RECORD, "%s: belongs to run %.16s, not to %s", path, h.run_id, run_id);
+    code = fail(e, E_DIFFERS, "%s: belongs to run %.16s, not to %s", path, h.run_id, run_id);
   else if (h.n_params != m->n_params || (moments && !h.moments) || h.n_points < 0 ||
            len != sizeof h + (size_t)h.n_points * sizeof(CurvePoint) + array * (h.moments ? 3 : 1))
     code = fail(e, E_RECORD, "%s: holds another shape of model", path);
@@ -115,7 +115,10 @@ int checkpoint_read(const char *dir, const char *name, const char *run_id, Model
     if (!file_exists(old)) return e->code;
   }
   Err older = {0};
-  if (read_one(old, run_id, m, moments, p, &older) != OK) return newest ? e->code : (*e = older, older.code);
+  if (read_one(old, run_id, m, moments, p, &older) != OK) {
+    if (!newest || (older.code == E_DIFFERS && e->code != E_DIFFERS)) *e = older;
+    return e->code;
+  }
   // The next write renames the newest to .old: a damaged one must not push the whole one out.
   if (e->code == E_RECORD) rename(old, path);
   return e->code = OK;

@@ -71,8 +71,8 @@ const Option config_options[] = {
   {"recipe", "lr_max", OPT_NUM, FIELD(lr_max), "0.012", 1e-6, 10, NULL, "rule: highest peak rate"},
   {"recipe", "batch_at", OPT_NUM, FIELD(batch_at), "128", 1, 1e7, NULL, "rule: tokens a step at 1e11 FLOPs"},
   {"recipe", "batch_exponent", OPT_NUM, FIELD(batch_exponent), "0.5", 0, 2, NULL, "rule: power of the FLOPs in them"},
-  {"recipe", "beta2_small", OPT_NUM, FIELD(beta2_small), "0.99", 0, 0.99999, NULL, "rule: beta2 of small batches"},
-  {"recipe", "beta2_large", OPT_NUM, FIELD(beta2_large), "0.95", 0, 0.99999, NULL, "rule: beta2 of large ones"},
+  {"recipe", "beta2_small", OPT_NUM, FIELD(beta2_small), "0.99", 1e-6, 0.99999, NULL, "rule: beta2 of small batches"},
+  {"recipe", "beta2_large", OPT_NUM, FIELD(beta2_large), "0.95", 1e-6, 0.99999, NULL, "rule: beta2 of large ones"},
   {"recipe", "beta2_switch", OPT_NUM, FIELD(beta2_switch), "4096", 1, 1e9, NULL, "rule: tokens a step from which on"},
   {"recipe", "lr_scale", OPT_NUM, FIELD(lr_scale), "1", 1e-3, 1e3, NULL, "factor on the rule's peak learning rate"},
   {"recipe", "batch_scale", OPT_NUM, FIELD(batch_scale), "1", 1e-3, 1e3, NULL, "factor on the rule's batch"},
@@ -230,6 +230,11 @@ static const Option *find_option(const char *key) {
   return NULL;
 }
 
+bool config_is_of_run(const char *key) {
+  const Option *o = find_option(key);
+  return o && has_word("model train recipe eval", o->section) && strcmp(key, "corpus");
+}
+
 int config_set_key(Config *c, const char *section, const char *key, const char *value, const char *where, Err *e) {
   const Option *o = find_option(key);
   if (!o) {
@@ -379,6 +384,13 @@ static int check_pairs(const NumList *l, const char *key, int budgets, Err *e) {
 }
 
 int config_check(const Config *c, Err *e) {
+  for (const Option *o = config_options; o->key; o++) {  // by whatever a value came
+    const void *field = (const char *)c + o->offset;
+    if (o->type != OPT_INT && o->type != OPT_NUM) continue;
+    const double v = o->type == OPT_INT ? *(const int *)field : *(const double *)field;
+    if (!in_range(o, v))
+      return fail(e, E_CONFIG, "%s = %.10g is out of range, expected %.10g to %.10g", o->key, v, o->lo, o->hi);
+  }
   if (c->d_model % c->n_heads)
     return fail(e, E_CONFIG, "d_model = %d is not divisible by n_heads = %d", c->d_model, c->n_heads);
   if (c->d_model / c->n_heads % 2)

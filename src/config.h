@@ -80,6 +80,8 @@ int config_load(Config *c, const char *path, Err *e);
 int config_parse(Config *c, const char *text, const char *name, Err *e);
 // The option [section] key to the value of this text; section NULL: any. `where` begins the message. E_CONFIG.
 int config_set_key(Config *c, const char *section, const char *key, const char *value, const char *where, Err *e);
+// Does the run itself, and so its id, follow this option? Not those of [study] and [machine], nor the corpus' name.
+bool config_is_of_run(const char *key);
 // The same, once for each key: *seen remembers, a bit an option, and a second time is E_CONFIG. NULL: no section is wrong.
 int config_set_once(Config *c, const char *section, const char *key, const char *value, uint64_t *seen,
                     const char *where, Err *e);

@@ -76,7 +76,7 @@ static int eval_last_words(Model *m, const Corpus *c, int passages, Evaluation *
 
 int eval_model(Model *m, const Corpus *c, double tokens, int passages, Evaluation *out, Err *e) {
   *out = (Evaluation){.flops_per_token = shape_flops(&m->cfg).exact / 3};
-  const int windows = batch_val_windows(c, tokens, m->cfg.seq_len);
+  const int windows = batch_val_windows(c, fmax(tokens, m->cfg.seq_len), m->cfg.seq_len);
   if (windows < 1)
     return fail(e, E_CORPUS, "corpus %s: held-out part shorter than one window of %d tokens", c->name, m->cfg.seq_len);
   if (train_eval(m, c, windows, &out->nats, &out->nats_se, e)) return e->code;

@@ -61,10 +61,16 @@ static int sizes_between(const Config *part, double budget, bool by_size, double
   return n;
 }
 
-// "32x2x2, 48x3x4": width, layers, heads of the k-th; false past the last, or where the text is something else.
-static bool shape_listed(const char *text, int k, Config *c) {
-  for (; k > 0 && text; k--) text = (text = strchr(text, ',')) ? text + 1 : NULL;
-  return text && sscanf(text, " %dx%dx%d", &c->d_model, &c->n_layers, &c->n_heads) == 3;
+// "32x2x2, 48x3x4": width, layers, heads of the k-th. 0 past the last, -1 where the text is something else.
+static int shape_listed(const char *text, int k, Config *c) {
+  for (;; k--, text++) {
+    int used = 0;
+    if (sscanf(text, " %dx%dx%d %n", &c->d_model, &c->n_layers, &c->n_heads, &used) != 3) return -1;
+    text += used;
+    if (*text && *text != ',') return -1;
+    if (k == 0) return 1;
+    if (!*text) return 0;
+  }
 }
 
 // ---- Cells --------------------------------------------------------------------------------------------
@@ -88,7 +94,7 @@ static const Record *record_of(const Records *done, const char *id) {
 static int cell_add(Making *m, Config c) {
   Err why;
   const double budget = c.budget;
-  if (recipe_resolve(&c, &why) || config_check(&c, &why))
+  if (recipe_resolve(&c, &why))
     return fail(m->e, E_CONFIG, "part %s, budget %g, d_model %d, n_layers %d: %.300s", m->s->part[m->part].name, budget,
                 c.d_model, c.n_layers, why.msg);
   Cell cell = {.cfg = c, .flops = c.tokens * shape_flops(&c).exact, .params = shape_params(&c).total,
@@ -116,16 +122,24 @@ static int cell_add(Making *m, Config c) {
 static int cell_vary(Making *m, const Config *c) {
   const char *at = c->vary;
   if (!strcmp(at, "none")) return cell_add(m, *c);
-  for (char key[64] = "", word[64]; *(at += strspn(at, " "));) {
-    size_t n = strcspn(at, " |");
-    snprintf(word, sizeof word, "%.*s", (int)n, at);
-    if (*at == '|') *key = 0, at++;
-    else if (!*key) snprintf(key, sizeof key, "%s", word), at += n;
-    else {
+  for (bool more = true; more; more = *at++ == '|') {
+    char key[64] = "", word[64];
+    int values = 0;
+    for (size_t n; (n = strcspn(at += strspn(at, " "), " |")); at += n) {
       Config v = *c;
-      if (config_set_key(&v, NULL, key, word, "vary", m->e) || cell_add(m, v)) return m->e->code;
-      at += n;
+      snprintf(word, sizeof word, "%.*s", (int)n, at);
+      if (!*key) {
+        snprintf(key, sizeof key, "%s", word);
+        continue;
+      }
+      values++;
+      if (config_set_key(&v, NULL, key, word, "vary", m->e)) return m->e->code;
+      if (!config_is_of_run(key))
+        return fail(m->e, E_CONFIG, "vary: %s is one for a whole part", key);
+      if (cell_add(m, v)) return m->e->code;
     }
+    if (!values)
+      return fail(m->e, E_CONFIG, "vary = %.80s: expected KEY VALUE VALUE | KEY VALUE", c->vary);
   }
   return OK;
 }
@@ -171,10 +185,11 @@ static int budget_cells(Making *m, int b) {
   Config c = *part;
   c.budget = part->budgets.v[b];
   if (strcmp(part->shapes, "none")) {
-    int k = 0;
-    for (; m->e->code == OK && shape_listed(part->shapes, k, &c); k++) cell_seeds(m, c, b);
-    return k ? m->e->code : fail(m->e, E_CONFIG, "shapes = %.60s: expected 32x2x2, 48x3x4: width, layers, heads",
-                                 part->shapes);
+    int listed = 1;
+    for (int k = 0; m->e->code == OK && (listed = shape_listed(part->shapes, k, &c)) > 0; k++) cell_seeds(m, c, b);
+    if (listed < 0)
+      fail(m->e, E_CONFIG, "shapes = %.60s: expected 32x2x2, 48x3x4: width, layers, heads", part->shapes);
+    return m->e->code;
   }
   bool by_size = part->params_range.n > 0;
   double lo, hi;

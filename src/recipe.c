@@ -8,9 +8,11 @@ double recipe_sequences(const Config *c, double flops) {
   return c->batch_scale * tokens / c->seq_len;
 }
 
+static const double MOST_STEPS = 1e9;  // as many as an int counts
+
 int recipe_resolve(Config *c, Err *e) {
+  if (config_check(c, e)) return e->code;
   const double N = shape_params(c).total, per_token = shape_flops(c).exact;
-  if (c->tokens <= 0 && c->budget <= 0) return fail(e, E_CONFIG, "neither tokens nor budget is set: give one of them");
   const double wanted = c->tokens > 0 ? c->tokens : c->budget / per_token;
 
   // The batch grows with the compute, by default with its root: about 5,000 steps at the optimal size whatever the
@@ -32,6 +34,9 @@ int recipe_resolve(Config *c, Err *e) {
                 "budget %g FLOPs buys %.0f steps of %d tokens for %.0f parameters: at least 20 are needed, and one "
                 "after warm-up",
                 c->budget, steps, c->batch_tokens, N);
+  if (steps > MOST_STEPS)
+    return fail(e, E_CONFIG, "%.3g tokens are %.3g steps of %d, at most %g are possible", wanted, steps, c->batch_tokens,
+                MOST_STEPS);
   c->tokens = steps * c->batch_tokens;
-  return OK;
+  return config_check(c, e);
 }

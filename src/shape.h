@@ -26,8 +26,8 @@ Flops shape_flops(const Config *c);
 bool shape_family(int i, Config *c);
 
 // recipe.c: fills every "rule" field that is 0 (batch, peak rate, beta2, ...) from the shape and the horizon, and the
-// horizon from the budget. The one place where the rule is stated. E_CONFIG when the budget is too small (fewer than 20
-// steps, or no step after warm-up).
+// horizon from the budget. The one place where the rule is stated. Checks by config_check() before and after. E_CONFIG also
+// when the budget is too small (fewer than 20 steps, or no step after warm-up) or buys more than 1e9 steps.
 int recipe_resolve(Config *c, Err *e);
 // The batch that the rule wants at this compute, in sequences; a run has at least one.
 double recipe_sequences(const Config *c, double flops);

@@ -72,6 +72,13 @@ static bool noise_parse(const char *text, ForecastLaw *law) {
          law->cell_sd < 10;
 }
 
+static bool number(const char *text, int most, int *n) {
+  char *end;
+  const long v = strtol(text, &end, 10);
+  *n = (int)v;
+  return end != text && !*end && v >= 1 && v <= most;
+}
+
 static int args_parse(int argc, char **argv, Args *a, Err *e) {
   static const struct option longs[] = {{"out", 1, 0, 'o'}, {"config", 1, 0, 'c'}, {"workers", 1, 0, 'w'},
                                         {"set", 1, 0, 's'}, {"forecast", 0, 0, 'f'}, {"surface", 1, 0, 'u'},
@@ -96,13 +103,11 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
           return fail(e, E_USAGE, "%s: --noise %.80s: expected nats from 0 to 10, of a run, or RUN,CELL", argv[0], optarg);
         break;
       case 'd':
-        a->draws = (int)strtol(optarg, &optarg, 10);
-        if (*optarg || a->draws < 1 || a->draws > SELFTEST_MAX)
+        if (!number(optarg, SELFTEST_MAX, &a->draws))
           return fail(e, E_USAGE, "%s: --draws: expected a number from 1 to %d", argv[0], SELFTEST_MAX);
         break;
       case 'w':
-        a->workers = (int)strtol(optarg, &optarg, 10);
-        if (*optarg || a->workers < 1 || a->workers > MAX_WORKERS)
+        if (!number(optarg, MAX_WORKERS, &a->workers))
           return fail(e, E_USAGE, "%s: --workers: expected a number from 1 to %d", argv[0], MAX_WORKERS);
         break;
       case 's':

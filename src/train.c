@@ -149,6 +149,7 @@ static int begin(Run *r, Err *e) {
   if (resumed) {
     Err why;
     const int code = checkpoint_read(r->dir, "checkpoint.bin", rec->id, &r->model, true, &r->p, &why);
+    if (code == E_DIFFERS) return fail(e, E_RECORD, "%.400s: give --out another folder", why.msg);
     if (code && code != E_RECORD) return *e = why, code;  // it may be good: not to be written over
     if (*why.msg)
       fprintf(stderr, "isoflop: %s; %s\n", why.msg, code ? "starting again" : "going on from the one before");

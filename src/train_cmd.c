@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char TRAIN_HELP[] =
     "Examples:\n"
@@ -15,7 +16,8 @@ static const char TRAIN_HELP[] =
     "  isoflop train --config my.ini --set lr=0.004 --out runs/second\n"
     "\n"
     "Usage: isoflop train --out DIR [--config FILE]... [--set KEY=VALUE]...\n"
-    "Trains one model and leaves DIR/model.bin, DIR/curve.tsv and DIR/run.ini. Ctrl-C saves a checkpoint first.\n"
+    "Trains one model and leaves DIR/model.bin, DIR/curve.tsv and DIR/run.ini. Ctrl-C saves a checkpoint first; the same\n"
+    "command, or one with --out alone, then goes on from it. The folder of another run is left as it is.\n"
     "  --out DIR         the run's folder\n"
     "  --config FILE     options from an INI file (default: DIR/run.ini or DIR/cell.ini where there is one); may be\n"
     "                    given again, later ones win\n"
@@ -139,29 +141,67 @@ static int open_corpus(const Config *cfg, Corpus *c, Err *e) {
   return corpus_resolve(cfg->corpus, path, sizeof path, e) ? e->code : corpus_open(c, path, e);
 }
 
+static int result_print(const char *dir, Err *e) {
+  Record r;
+  char path[1100];
+  snprintf(path, sizeof path, "%s/run.ini", dir);
+  if (record_read(path, &r, e)) return e->code;
+  printf("%s: held-out loss %.4f +- %.4f nats (%.4f bits) per byte, training loss %.4f, %.1f s\n", r.status, r.val_loss,
+         r.val_loss_se, r.val_loss / log(2), r.train_loss, r.seconds);
+  return OK;
+}
+
+// Does the folder hold this run, finished? Another finished run there is an error: it is not to be written over.
+static bool run_there(const char *dir, const Config *cfg, const Corpus *corpus, Err *e) {
+  Record r;
+  Err why;
+  char path[1100], id[17];
+  snprintf(path, sizeof path, "%s/run.ini", dir);
+  config_run_id(cfg, corpus->hash, id);
+  if (!file_exists(path) || record_read(path, &r, &why) || !strcmp(r.status, "failed")) return false;
+  if (strcmp(r.id, id)) return fail(e, E_RECORD, "%s: holds run %s, not %s: give --out another folder", dir, r.id, id), false;
+  return true;
+}
+
+// What was asked for, as DIR/cell.ini: `train --out DIR` goes on with it, until the record takes its place.
+static int config_keep(const char *dir, const Config *given, Err *e) {
+  char path[1100];
+  OutFile o;
+  snprintf(path, sizeof path, "%s/cell.ini", dir);
+  if (dir_make(dir, e) || out_open(&o, path, e)) return e->code;
+  config_dump(given, "model train recipe eval machine", o.f);
+  return out_commit(&o, e);
+}
+
 int train_main(int argc, char **argv) {
   Err e = {0};
   Args a = {.help = TRAIN_HELP};
   int code = args_parse(argc, argv, &a, &e);
   if (code) return finish(code, &e);
-  Config cfg;
+  Config cfg, given;
   Corpus corpus;
-  if ((code = config_gather(&a, &cfg, &e)) || (code = config_check(&cfg, &e)) || (code = recipe_resolve(&cfg, &e)) ||
-      (code = config_check(&cfg, &e)) || (code = open_corpus(&cfg, &corpus, &e)))
+  if ((code = config_gather(&a, &given, &e)) || (cfg = given, code = recipe_resolve(&cfg, &e)) ||
+      (code = open_corpus(&cfg, &corpus, &e)))
     return finish(code, &e);
-  if (a.fd < 0)
+  const bool there = run_there(a.out, &cfg, &corpus, &e);
+  if (there || e.code) {
+    corpus_close(&corpus);
+    if (there) fprintf(stderr, "%s: this run is finished\n", a.out), result_print(a.out, &e);
+    return finish(e.code, &e);
+  }
+  const bool by_hand = a.fd < 0;  // a worker keeps the config itself
+  if (by_hand)
     fprintf(stderr, "%s: %.0f parameters, %.0f tokens of %s, %.3g exact FLOPs, batch %d, peak rate %.4g, kernels %s\n",
             a.out, shape_params(&cfg).total, cfg.tokens, corpus.name, cfg.tokens * shape_flops(&cfg).exact,
             cfg.batch_tokens, cfg.lr, kernels_describe(kern));
-  code = train_run(&cfg, &corpus, a.out, a.fd >= 0 ? PROGRESS_PIPE : PROGRESS_LINES, a.fd, &e);
+  if (by_hand && !checkpoint_exists(a.out, "checkpoint.bin")) code = config_keep(a.out, &given, &e);
+  if (code == OK) code = train_run(&cfg, &corpus, a.out, by_hand ? PROGRESS_LINES : PROGRESS_PIPE, a.fd, &e);
   corpus_close(&corpus);
-  if (code == OK && a.fd < 0) {
-    Record r;
-    char path[1100];
-    snprintf(path, sizeof path, "%s/run.ini", a.out);
-    if ((code = record_read(path, &r, &e)) == OK)
-      printf("%s: held-out loss %.4f +- %.4f nats (%.4f bits) per byte, training loss %.4f, %.1f s\n", r.status,
-             r.val_loss, r.val_loss_se, r.val_loss / log(2), r.train_loss, r.seconds);
+  if (code == OK && by_hand) {
+    char kept[1100];
+    snprintf(kept, sizeof kept, "%s/cell.ini", a.out);
+    unlink(kept);
+    code = result_print(a.out, &e);
   }
   return finish(code, &e);
 }

@@ -15,7 +15,7 @@ enum {
   E_CONFIG = 3,  // study file, option, impossible shape or budget
   E_CORPUS = 4,  // text or token file
   E_RECORD = 5,  // study folder, run record, checkpoint, CSV: missing, damaged or of another study
-  E_IO = 6,      // disk full, not writable
+  E_IO = 6,      // a file cannot be read or written: not there, disk full
   E_MEMORY = 7,
   E_RUNS = 8,      // the sweep finished, but some runs failed
   E_DIFFERS = 9,   // a rerun gave other bytes than the run

@@ -1,5 +1,6 @@
 // verify.c: see verify.h. In: a study folder. Out: what in it is damaged; whether a run gives the same bytes again.
-// Invariant: reads, and writes only into a temporary folder of its own. What each file is checked against:
+// Invariant: reads, and writes only into a temporary folder of its own (and, where the synthetic corpus or a text's token
+// file is wanted and not there, makes it). What each file is checked against:
 //   study.ini, forecasts       their parsers, every key there and in range
 //   token files                length and checksum of both parts, and the content hash that study.ini and records name
 //   run.ini                    the checksum that ends it; its folder's name, its id from its own configuration
@@ -282,7 +283,7 @@ int verify_rerun(const char *dir, const char *id, int threads, FILE *out, Err *e
       same &= same_file("curve.tsv", run, temp, out);
       same &= same_record(&r, temp, out, e);
       if (!same && !e->code) fail(e, E_DIFFERS, "%s: the run gave other bytes this time", id);
-    }
+    } else if (e->code > 128) fail(e, e->code, "%s: stopped; the same command begins again", id);
     temp_remove(temp);
   }
   corpus_close(&corpus);

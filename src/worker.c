@@ -429,7 +429,7 @@ static int args_parse(int argc, char **argv, Work *w, Err *e) {
         snprintf(key, sizeof key, "%.*s", (int)strcspn(optarg, "="), optarg);
         if (config_set_key(&w->machine, "machine", key, optarg[strcspn(optarg, "=")] ? strchr(optarg, '=') + 1 : "",
                            "--set", e))
-          return e->code = E_USAGE;
+          return e->code;
         break;
       case 'f': w->progress = (int)strtol(optarg, &end, 10); break;
       case 'h': fputs(WORKER_HELP, stdout); return -1;

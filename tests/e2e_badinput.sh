@@ -12,6 +12,8 @@ refused "no output folder" 2 "out DIR is missing" "$ISOFLOP" sweep --config conf
 refused "bytes that are no number" 2 "'many' is no number" "$ISOFLOP" sample --run "$T/x" --bytes many
 refused "unknown option of train" 2 "unknown option --ouy" "$ISOFLOP" train --ouy "$T/x"
 refused "workers that are no number" 2 "workers: expected a number" sweep --out "$T/x" --workers many
+refused "workers beyond an int" 2 "workers: expected a number from 1 to" sweep --out "$T/x" --workers 4294967297
+refused "unknown option of bench" 2 "unknown option --foo" "$ISOFLOP" bench --foo
 refused "unexpected argument" 2 "unexpected argument 'smoke'" "$ISOFLOP" plan smoke
 
 refused "standard output on a full disk" 6 "standard output: cannot write: No space left" \
@@ -31,6 +33,26 @@ refused "impossible shape" 3 "d_model = 33 is not divisible by n_heads = 2" "$IS
 refused "odd head width" 3 "even width" "$ISOFLOP" train --out "$T/x" --set d_model=30 --set n_heads=2
 refused "budget too small for the warm-up" 3 "at least 20 are needed" "$ISOFLOP" train --out "$T/x" --set budget=1e6
 refused "budget too small for a study's sizes" 3 "budget 1e\+06, d_model" sweep --out "$T/x" --set budgets=1e6 --set tokens_per_param=0.001,10
+TINY="--set seq_len=16 --set batch_tokens=64 --set eval_tokens=2000 --set budgets=1e9"
+ONE="$TINY --set d_model=8 --set n_heads=2"
+refused "a rule's rate out of range" 3 "lr = 12 is out of range, expected 0 to 10" \
+  "$ISOFLOP" sweep --out "$T/x" $TINY --set shapes=8x2x2 --set lr_scale=1000
+refused "a cosine out of range" 3 "cosine_cycle = .* is out of range" \
+  "$ISOFLOP" train --out "$T/x" $ONE --set tokens=6400 --set cosine_tokens=1e9
+refused "a second seed out of range" 3 "seed = 1073741825 is out of range" \
+  "$ISOFLOP" sweep --out "$T/x" $TINY --set shapes=8x2x2 --set seed=1073741824 --set seeds=2
+refused "more steps than can be counted" 3 "3e.09 steps of 64, at most 1e.09" \
+  "$ISOFLOP" train --out "$T/x" $ONE --set tokens=192000000000
+for shapes in 8x2 8x2x2x "8x2x2 16x2x2" "8x2x2, foo" 8x2x2,; do
+  refused "shapes = $shapes" 3 "shapes = $shapes: expected 32x2x2" "$ISOFLOP" plan $TINY --set "shapes=$shapes"
+done
+refused "a shape without heads" 3 "n_heads = 0 is out of range" "$ISOFLOP" plan $TINY --set shapes=8x2x0
+refused "a shape below zero" 3 "d_model = -32 is out of range" "$ISOFLOP" plan $TINY --set shapes=-32x2x2
+for vary in lr "|" "lr .1 |" "| lr .1"; do
+  refused "vary = $vary" 3 "vary = .*: expected KEY VALUE VALUE" "$ISOFLOP" plan $TINY --set shapes=8x2x2 --set "vary=$vary"
+done
+refused "vary what a part has one of" 3 "vary: corpus is one for a whole part" \
+  "$ISOFLOP" plan $TINY --set shapes=8x2x2 --set "vary=corpus a b"
 refused "a range without sizes" 3 "no member of the family" sweep --out "$T/x" --set params_range=1,2
 ok "nothing was made by any of these" [ ! -e "$T/x" ]
 
@@ -58,10 +80,36 @@ refused "the folder of another study" 5 "belongs to another study: budgets is 30
 refused "the folder of another corpus" 5 "belongs to another study: seq_len is 32 there and 16 here" sweep --out "$T/a" --set seq_len=16
 find "$T/a" -type f -exec cksum {} + | sort >"$T/after"
 ok "nothing in it was changed" cmp "$T/before" "$T/after"
+refused "a worker's option of the wrong kind" 3 "threads = abc: expected a number" "$ISOFLOP" worker --dir "$T/a" --set threads=abc
 : >"$T/file"
 refused "an output folder that is a file" 6 "a file has that name" sweep --out "$T/file"
 refused "an output folder that cannot be made" 6 "cannot make this folder" sweep --out /proc/no/such
 refused "fit of a folder that is no study" 5 "not a study folder|no study" "$ISOFLOP" fit "$T/x"
+
+# ---- One run: its folder goes on with it, and takes no other
+"$ISOFLOP" corpus synth "$T/small.tok" 300000 40000 >/dev/null; "$ISOFLOP" corpus synth "$T/bare.tok" 300000 0 >/dev/null
+RUN="$ONE --set corpus=$T/small.tok --set tokens=256000"
+"$ISOFLOP" train $RUN --out "$T/whole" >/dev/null 2>&1
+"$ISOFLOP" train $RUN --set checkpoint_seconds=0 --out "$T/run" >/dev/null 2>"$T/log" &
+within 20 exists "$T/run/checkpoint.bin"; kill -INT $!; wait $!
+ok "a run that is stopped" [ $? -eq 130 ]
+find "$T/run" -type f -exec cksum {} + | sort >"$T/before"
+"$ISOFLOP" train $RUN --set seed=2 --out "$T/run" >/dev/null 2>"$T/log"
+ok "another run in its folder: exit code 5" [ $? -eq 5 ]
+ok "which says whose it is" grep -q "^isoflop: .*/checkpoint.bin: belongs to run" "$T/log"
+find "$T/run" -type f -exec cksum {} + | sort >"$T/after"
+ok "and changes nothing there" cmp "$T/before" "$T/after"
+ok "without options it goes on" "$ISOFLOP" train --out "$T/run"
+ok "to the bytes of one that was never stopped" cmp "$T/run/model.bin" "$T/whole/model.bin"
+find "$T/run" -type f -exec cksum {} + | sort >"$T/before"
+ok "a finished run again: nothing to do" "$ISOFLOP" train $RUN --out "$T/run"
+refused "another run in the folder of a finished one" 5 "holds run [0-9a-f]*, not [0-9a-f]*: give --out" \
+  "$ISOFLOP" train $RUN --set tokens=512000 --out "$T/run"
+find "$T/run" -type f -exec cksum {} + | sort >"$T/after"
+ok "neither changes it" cmp "$T/before" "$T/after"
+refused "evaluation where nothing is held out" 4 "held-out part shorter than one window" \
+  "$ISOFLOP" eval --run "$T/run" --set corpus="$T/bare.tok"
+ok "fewer tokens than a window: one window, as in training" "$ISOFLOP" eval --run "$T/run" --set eval_tokens=3
 
 # ---- Full disk: a file system of 1 MB, mounted in a name space of its own so that nothing outside sees it.
 mkdir "$T/disk"

@@ -47,7 +47,7 @@ plain() { case $1 in */run.ini) grep -vE '^(seconds|check|run_threads|cpu) ' "$1
 same() {
   [ $# -eq 2 ] && derived=figures || derived=none  # gnuplot writes its files in place: after a fault they may be anything
   # Claims and the folders that belong to them are nobody's results (src/claim.c).
-  (cd "$1" && find . -type f ! -name '*.tmp' ! -name 'checkpoint.bin*' ! -path "./$derived/*" ! -name 'claim*' ! -path './runs/*/*/*' \
+  (cd "$1" && find . -type f ! -name '*.tmp' ! -name 'checkpoint.bin*' ! -name cell.ini ! -path "./$derived/*" ! -name 'claim*' ! -path './runs/*/*/*' \
     ! -path './runs/.*' ! -path './.*/*') | sort >names
   [ $# -eq 2 ] || (cd "$2" && find . -type f) | sort | diff names - || return 1
   while read -r f; do

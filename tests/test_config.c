@@ -167,6 +167,21 @@ UNIT(test_check_sees_what_ranges_cannot) {
   }
 }
 
+// Values that came by a rule or a list, not through config_set().
+UNIT(test_check_sees_ranges_too) {
+  Config c;
+  Err e = {0};
+  config_defaults(&c);
+  c.lr = 12;
+  assert_refused(config_check(&c, &e), &e, E_CONFIG, "lr = 12 is out of range, expected 0 to 10");
+  config_defaults(&c);
+  c.n_heads = 0;
+  assert_refused(config_check(&c, &e), &e, E_CONFIG, "n_heads = 0 is out of range, expected 1 to 256");
+  config_defaults(&c);
+  c.cosine_cycle = NAN;
+  assert_refused(config_check(&c, &e), &e, E_CONFIG, "cosine_cycle = nan is out of range");
+}
+
 // The identity follows every option of [model], [train], [eval] but the corpus' name, and none of the others.
 UNIT(test_run_id) {
   Config base;
@@ -216,7 +231,8 @@ int main(void) {
     cmocka_unit_test(test_defaults_are_sound),         cmocka_unit_test(test_every_option_round_trips),
     cmocka_unit_test(test_numbers_survive_to_the_last_bit), cmocka_unit_test(test_bad_files_say_where_and_what),
     cmocka_unit_test(test_long_lines_lists_and_strings), cmocka_unit_test(test_assignments),
-    cmocka_unit_test(test_check_sees_what_ranges_cannot), cmocka_unit_test(test_run_id),
+    cmocka_unit_test(test_check_sees_what_ranges_cannot), cmocka_unit_test(test_check_sees_ranges_too),
+    cmocka_unit_test(test_run_id),
     cmocka_unit_test(test_load_skips_what_records_add), cmocka_unit_test(test_help_lists_every_option),
   };
   return cmocka_run_group_tests_name("config", tests, NULL, NULL);
