@@ -278,7 +278,8 @@ static void gemm_blocks(Mat c, Mat a, Mat b, int accumulate) {
         if (far_b) {
           const int j = j0 + across * n;
           const float *const p = j < c.cols ? at(b, k0, j) : kb + 1 < k_blocks ? at(b, k0 + kc, 0) : NULL;
-          next[0] = b.cs > 1 ? (Next){p, n, kc, b.cs, 0} : (Next){p, kc, n, b.rs, 0};
+          // Packed panels lie one behind the other: two of them, all of their k, are as many rows of twice the width.
+          next[0] = b.cs > 1 ? (Next){p, n, kc, b.cs, 0} : (Next){p, kc, n, b.cs ? b.rs : imax(n, nr), 0};
         }
         if (way.copy_b) {
           pack_panel(b_scratch, nr, t.b, b.rs, b.cs, kc, n);
