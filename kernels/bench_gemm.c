@@ -324,7 +324,7 @@ static bool job_prepare(Job *j, const GemmOp *op, Mat c0, GemmResult *out) {
     for (int k = 0; k < op->n; k++) *at(j->c, i, k) = op->accumulate ? *at(c0, i, k) : NAN;
   calls(j, 1);
   out->max_err = largest_error(op, j->c, c0, j->a, j->b);
-  out->good = out->max_err <= (op->k + 4) * FLT_EPSILON + (r->bf16 ? 0x1.02p-7 : 0);  // (1 + 2^-8)^2 - 1
+  out->good = out->max_err <= (op->k + 4) * FLT_EPSILON + (r->bf16 ? 0x1.008p-7 : 0);  // (1 + 2^-8)^2 - 1
   out->wrong = !out->good;
   const double start = omp_get_wtime();
   if (out->good) calls(j, 1);

@@ -13,7 +13,6 @@
 #include "kernels.h"
 
 enum {
-  MAX_NR = 32,     // of all tables
   LINE = 16,       // floats of a cache line
   KC = 256,        // depth of a block: a panel of B (KC x nr) stays in L1 or L2 while all tiles pass; C is carried on
   KC_READY = 512,  // the same where A lies well and B is packed, or, with small caches, copied: see way_of()

@@ -15,8 +15,8 @@
 #include "kernels.h"
 
 enum {
-  KC = 1024,  // depth of a block, a multiple of 32: with half the bytes an element, twice that of gemm.c
-  MC = 320,   // height of a block, likewise
+  KC = 1024,  // depth of a block, and
+  MC = 320,   // its height, multiples of 32: half the bytes an element leave room for more than in gemm.c
   A_WORDS = MC * KC / 2,
   // As floats: depth of a block, and words of one of B.
   KC_FLOATS = KC / 2,
@@ -134,7 +134,7 @@ static Mat floats_of_a(Mat a) {
 
 // Panels as gemm_pack() makes them, but for what is past the last column.
 static Mat floats_of_b(float *dst, Mat b) {
-  enum { ROWS = 16, DEEP = 64, MAX_NR = 32 };  // of a piece, by rows of B or of its transpose
+  enum { ROWS = 16, DEEP = 64 };  // of a piece, by rows of B or of its transpose
   const int nr = kern->nr, deep = b.cs == 1 ? ROWS : DEEP, k = up(b.rows, 2);
   float columns[MAX_NR][DEEP];
   assert((b.cs == 1 || b.rs == 1) && nr <= MAX_NR);
@@ -200,6 +200,7 @@ void gemm_bf16(Mat c, Mat a, Mat b, int accumulate) {
   }
 }
 
+_Static_assert(MAX_NR % BF16_NR == 0, "gemm_pack_floats() makes room for whole panels");
 size_t gemm_pack_bf16_floats(int k, int n) {
   return gemm_pack_floats(kern->bf16_as_floats ? up(k, 2) : (k + 1) / 2, n);
 }

@@ -29,7 +29,7 @@ INLINE void put(float *p, int n, float32x4_t x) {
   if (n > 2) vst1q_lane_f32(p + 2, x, 2);
 }
 
-// The tile t, of m rows and n columns, n in (4 (vectors - 1), 4 vectors].
+// The tile t, of m rows and n <= 4 vectors columns.
 INLINE void tile(int m, int vectors, int n, const Tile *t) {
   const float *a = t->a, *b = t->b;
   float *const c = t->c;

@@ -68,7 +68,10 @@ typedef struct AdamCoef {
 
 // Any 32 bits: a float, or two bf16 of consecutive k, the even one in the low half.
 typedef uint32_t __attribute__((may_alias)) Word;
-enum { BF16_NR = 32 };  // width of a bf16 micro-kernel's panels of B
+enum {
+  MAX_NR = 32,   // width of the widest panels of B, to a multiple of which packed columns are rounded up
+  BF16_NR = 32,  // of a bf16 micro-kernel's, which divides it
+};
 
 // Tiles of a product, each C[m x n] = or += A[m x k] B[k x n], `strips` strips of `across` tiles. A by any strides, rows
 // of B at ldb and of C at ldc floats; the next strip's A lies a_strip on, the next tile's B b_across, C goes on.

@@ -8,7 +8,7 @@ typedef struct BenchArgs {
   bool csv, full, profile;
   const char *out, *kernels;  // folder for gemm.csv and machine.gp; comma-separated rungs, NULL = all
   const char *widths;         // comma-separated widths d of linear layers, with --full; NULL = all, squares and attention
-  int threads;                // 0 = 1 and all
+  int threads;                // 0: gemm: 1 and all; step: 1, with full 1 and all, with sets what these say
   double seconds;             // of measuring a shape of the step; 0 = the default
   int n_sets;
   const char *sets[32];

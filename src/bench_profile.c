@@ -63,7 +63,7 @@ static const struct {
     {"add", ""},
     {"mul", ""},
     {"dots", "rows of attention by their gradients"},
-    {"pack", "transposed weights, keys, values"},
+    {"pack", "transposed weights, keys, values; bf16: rounded"},
     {"clip_norm", "sum of squares of the gradients"},
     {"adamw", ""},
 };
@@ -73,6 +73,7 @@ static const Kernels *plain;                // and without
 static bool backward;                       // since the last cross-entropy
 static int T, C;                            // sequence, model width
 static const float *logits_lo, *logits_hi;  // where the logits lie: the cross-entropy has told
+static const float *grads_lo, *grads_hi;    // and the gradients
 
 static void note(SlotId id, double start, double flops, double bytes) {
   Slot *s = &slots[id];
@@ -90,10 +91,10 @@ static void note(SlotId id, double start, double flops, double bytes) {
 
 static bool in_logits(const float *p) { return p >= logits_lo && p < logits_hi; }
 
-// A linear layer's rows are those of whole sequences; its dw has them as depth, its A transposed.
+// A linear layer's rows are those of whole sequences.
 static SlotId product_slot(Mat c, Mat a) {
-  const bool tall = a.rows % T == 0 && a.cs == 1, deep = a.cols % T == 0 && a.cs != 1;
-  if (deep && (c.cols % C == 0 || c.cols == VOCAB)) return LINEAR_DW;
+  const bool tall = a.rows % T == 0 && a.cs == 1;
+  if (c.p >= grads_lo && c.p < grads_hi) return LINEAR_DW;
   if (in_logits(c.p) || in_logits(a.p)) return LOGITS;
   if (tall && a.cols % C == 0 && c.cols % C == 0) return backward ? LINEAR_DX : LINEAR_FORWARD;
   return backward ? ATTENTION_BACKWARD : ATTENTION_FORWARD;
@@ -150,6 +151,15 @@ static void timed_dots(float *sums, const float *x, const float *y, ptrdiff_t ld
 }
 static void timed_pack_t(Word *dst, int nr, const Word *src, ptrdiff_t ld, int k, int n) {
   TIMED(PACK, 0, 8.0 * k * n, plain->pack_t(dst, nr, src, ld, k, n));
+}
+static void timed_bf16_along(Word *dst, const float *x, int n) {
+  TIMED(PACK, 0, 6.0 * n, plain->bf16_along(dst, x, n));
+}
+static void timed_bf16_across(Word *dst, ptrdiff_t ld_dst, const float *x, ptrdiff_t ld, int k, int n) {
+  TIMED(PACK, 0, 6.0 * k * n, plain->bf16_across(dst, ld_dst, x, ld, k, n));
+}
+static void timed_bf16_round(float *y, ptrdiff_t ldy, const float *x, ptrdiff_t ldx, int rows, int n, int swap) {
+  TIMED(PACK, 0, 8.0 * rows * n, plain->bf16_round(y, ldy, x, ldx, rows, n, swap));
 }
 static double timed_sumsq(const float *x, size_t n) {
   double sum;
@@ -210,6 +220,7 @@ int bench_profile(const Config *cfg, double seconds, bool csv, bool first, Err *
     model_free(&m);
     return e->code;
   }
+  grads_lo = m.grads, grads_hi = m.grads + m.n_params;
   for (int i = 0; i < B * (T + 1); i++) tokens[i] = (uint8_t)rng_u64(1, (uint64_t)i);
 
   plain = kern;
@@ -219,6 +230,7 @@ int bench_profile(const Config *cfg, double seconds, bool csv, bool first, Err *
   timed.gelu = timed_gelu;
   timed.softmax = timed_softmax, timed.softmax_again = timed_softmax_again, timed.softmax_back = timed_softmax_back;
   timed.xent = timed_xent, timed.add = timed_add, timed.mul = timed_mul, timed.dots = timed_dots;
+  timed.bf16_along = timed_bf16_along, timed.bf16_across = timed_bf16_across, timed.bf16_round = timed_bf16_round;
   timed.pack_t = timed_pack_t, timed.sumsq = timed_sumsq, timed.adamw = timed_adamw;
   static double whole[MAX_STEPS], peaks[MAX_STEPS];  // of the steps without clocks, in alternation with those with
   int steps = -1;                                    // the first one warms up

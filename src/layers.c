@@ -5,8 +5,8 @@
 #include <string.h>
 
 static const float NORM_EPS = 1.0f / NORM_EPS_INV;
-// Query rows a block of attention: keeps its T x ATT_ROWS scores in L1 and wastes at most half of this many masked
-// columns a row.
+// Query rows a block of attention: keeps its T x ATT_ROWS scores in L1 and wastes half of this many masked columns a row
+// on average.
 enum { ATT_ROWS = 16 };
 // Query rows whose sum goes to a gradient of keys or values in one product.
 enum { ATT_SPAN = 64 };

@@ -14,8 +14,8 @@ typedef struct Dims {
   const float *cosine, *sine; /* [T][C] */
 } Dims;
 
-// Floats from one row of an activation n wide to the next: an odd number of cache lines, lest the rows of a column fall
-// into few sets of the caches.
+// Floats from one row of an activation n wide to the next: for wide ones an odd number of cache lines, lest the rows of a
+// column fall into few sets of the caches; narrow ones stay dense, so that their activations stay in them.
 static inline int row_ld(int n) { return n < 128 ? n : ((n + 15) / 16 | 1) * 16; }
 
 // The matrices of one block, in the order of use.

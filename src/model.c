@@ -1,10 +1,10 @@
 // model.c: see model.h. In: parameters and tokens. Out: loss and gradients.
 //
 // A batch is walked in groups of w->group sequences, a layer at a time. Inside a layer each sequence belongs to one
-// thread. With one sequence in a group its thread also adds the weight gradients dw += x^T dy, while the rows are in its
-// cache; with several, all threads meet and compute them over the group's rows, split by output. Every element of dw is
-// one serial chain over all tokens in order (kernels.h), so neither the threads nor the size of a group can change a bit
-// of it; what sequences add to vectors and losses waits in a slot each and is summed in order.
+// thread. A thread that is alone also adds the weight gradients dw += x^T dy, while the rows are in its cache; several
+// meet and compute them over the group's rows, split by output. Every element of dw is one serial chain over all tokens in
+// order (kernels.h), so neither the threads nor the size of a group can change a bit of it; what sequences add to vectors
+// and losses waits in a slot each and is summed in order.
 #include "model.h"
 #include "layers.h"
 #include "shape.h"
