@@ -1,20 +1,22 @@
 # isoflop: `make help` lists the targets.
 B       ?= build
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 V       ?= 0
 Q       := $(if $(filter 1,$V),,@)
 OPT     ?= -O3 -g
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(DEV),-Werror)
 # No -march, no -ffast-math: the binary runs on any CPU of its architecture and NaN stays NaN. Loops begin at a multiple
 # of 32 bytes, since a short one that lies across two lines of the code's cache takes up to 1.5 times as long.
-CFLAGS  += -std=gnu11 -falign-loops=32 $(OPT) $(WARN) -fopenmp -MMD -MP -D_GNU_SOURCE -Ikernels -Isrc $(SAN)
+override CFLAGS += -std=gnu11 -falign-loops=32 $(OPT) $(WARN) -fopenmp -MMD -MP -D_GNU_SOURCE -Ikernels -Isrc $(SAN)
+ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
 # OpenBLAS's OpenMP flavour by its folder: where the pthread flavour is installed too, Debian would link that one.
-BLAS    := $(wildcard /usr/lib/$(shell $(CC) -dumpmachine)/openblas-openmp)
+BLAS    := $(wildcard /usr/lib/$(ARCH)-linux-gnu/openblas-openmp)
 LDLIBS  += $(foreach d,$(BLAS),-L$d -Wl,-rpath,$d) -linih -ljansson -llbfgs -lz -lopenblas -lm
 VERSION := 0.2
 COMMIT  := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
 
-ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
 ifeq ($(ARCH),x86_64)
 FLAGS_avx2       := -mavx2 -mfma
 FLAGS_avx512     := -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma -mavx2 -mprefer-vector-width=512
@@ -30,24 +32,27 @@ TESTS   := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/test_*.c) tests/chec
 
 # What `make sweep` trains on: english, code, synthetic, or a path to .txt or .gz files; and where its study goes.
 CORPUS  ?= english
-OUT     ?= out/sweep-$(basename $(notdir $(CORPUS)))
+OUT     ?= out/sweep-$(basename $(notdir $(CORPUS:%/=%)))
 STUDY   ?= out/study
 
 .PHONY: all sweep study report bench corpus corpus-english corpus-code check test test-neon test-avx512 asan ubsan valgrind cover tidy fmt clean help FORCE
 all: $B/isoflop  ## build/isoflop
 
-$B/%.o: %.c Makefile
+$B/%.o: %.c Makefile $B/flags
 	@mkdir -p $(@D); echo "  CC $<"
 	$Q$(CC) $(CFLAGS) $(FLAGS_$(call isa,$<)) -c $< -o $@
-$B/%.o: %.S Makefile
+$B/%.o: %.S Makefile $B/flags
 	@mkdir -p $(@D); echo "  AS $<"
 	$Q$(CC) -MMD -MP $(filter -g,$(OPT)) -c $< -o $@
-# What a record says of its program: compiled anew when it changes.
+# All is compiled anew when the compiler or its flags change, and what a record says of its program when that does.
+FLAGS   := $(CC) $(CFLAGS)
 BUILT   := -DISOFLOP_VERSION='"$(VERSION)"' -DISOFLOP_COMMIT='"$(COMMIT)"' -DISOFLOP_FLAGS='"$(strip $(OPT) $(SAN))"'
-$B/src/train.o: CFLAGS += $(BUILT)
+$B/src/train.o: override CFLAGS += $(BUILT)
 $B/src/train.o: $B/built
 $B/built: FORCE
 	@mkdir -p $B; echo "$(BUILT)" | cmp -s - $@ || echo "$(BUILT)" >$@
+$B/flags: FORCE
+	@mkdir -p $B; echo "$(FLAGS)" | cmp -s - $@ || echo "$(FLAGS)" >$@
 FORCE:
 $B/isoflop: $B/src/main.o $(SRC) $(KERN)
 	@echo "  LD $@"
@@ -88,9 +93,9 @@ test: $B/isoflop $(TESTS) $(FAULTS)  ## all tests; the last line is "N passed, N
 	$Qtests/run.sh $B
 .PHONY: test-corruption test-disk test-memory test-kills test-random-kills
 test-disk test-memory test-kills: $B/isoflop $(FAULTS)  ## the disk, the memory fails, a SIGKILL comes at each STEPth demand (default: all)
-	STEP=$(or $(STEP),1) ONLY=$(subst kills,kill,$(@:test-%=%)) ISOFLOP=$$PWD/$< sh tests/e2e_faults.sh
+	STEP=$(or $(STEP),1) ONLY=$(subst kills,kill,$(@:test-%=%)) ISOFLOP=$(abspath $<) sh tests/e2e_faults.sh
 test-random-kills: $B/isoflop  ## training killed KILLS times (default 1000) at random moments and resumed
-	KILLS=$(or $(KILLS),1000) ISOFLOP=$$PWD/$< sh tests/e2e_kills.sh
+	KILLS=$(or $(KILLS),1000) ISOFLOP=$(abspath $<) sh tests/e2e_kills.sh
 test-corruption: $B/tests/test_corruption  ## every STRIDEth bit of each kind of file turned over, every STRIDEth length (default: all)
 	STRIDE=$(or $(STRIDE),1) $<
 # libFuzzer sees the parsers' own objects; the rest is linked as it is.
@@ -107,11 +112,11 @@ fuzz: $B/fuzz $B/tests/test_fuzz  ## libFuzzer on each parser, or on FUZZ="csv j
 	    -verbosity=0 -print_final_stats=1 -artifact_prefix=out/fuzz/$$t- $$d || exit 1; done
 .PHONY: test-fire test-sweep-kills test-determinism test-slurm test-nfs
 test-fire: $B/isoflop  ## 16 x SEEDS (default 25) cells, 8 workers, a tenth failing, 3 workers killed, clocks 5 minutes off
-	SEEDS=$(or $(SEEDS),25) ISOFLOP=$$PWD/$< sh tests/e2e_fire.sh
+	SEEDS=$(or $(SEEDS),25) ISOFLOP=$(abspath $<) sh tests/e2e_fire.sh
 test-sweep-kills: $B/isoflop  ## KILLS (default 200) SIGKILLs of sweeps, workers and runs, over SWEEPS (default 20) small sweeps
-	KILLS=$(or $(KILLS),200) SWEEPS=$(or $(SWEEPS),20) ISOFLOP=$$PWD/$< sh tests/e2e_sweep_kills.sh
+	KILLS=$(or $(KILLS),200) SWEEPS=$(or $(SWEEPS),20) ISOFLOP=$(abspath $<) sh tests/e2e_sweep_kills.sh
 test-determinism: $B/isoflop  ## a hash of one study run in every way: workers, threads, order, kills, Slurm (root; 15 minutes)
-	FULL=1 ISOFLOP=$$PWD/$< sh tests/e2e_determinism.sh
+	FULL=1 ISOFLOP=$(abspath $<) sh tests/e2e_determinism.sh
 test-slurm: $B/isoflop  ## an array of workers on a real Slurm on this machine (root; 5 minutes)
 	bash tests/slurm.sh $B
 test-nfs: $B/isoflop  ## workers on two clients of a real NFS, in an emulated machine: kills, a network that fails (root; 6 minutes)
@@ -148,6 +153,6 @@ fmt:  ## clang-format the files named by F="...", or those changed since the las
 clean:  ## remove everything that was built
 	rm -rf build build-*
 help:  ## this list
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
+	@grep -hE '^[a-z0-9-]+( [a-z0-9-]+)*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 28
 
 -include $(shell find $B -name '*.d' 2>/dev/null)

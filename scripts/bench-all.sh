@@ -1,7 +1,8 @@
 #!/bin/sh
-# Every measurement of docs/performance.md, on a machine that does nothing else: about 45 minutes. In: a built tree (B=build), the
-# packages python3-torch libblis-openmp-dev libdnnl-dev libxsmm-dev. Out: OUT (out/bench)/*.csv and the texts beside them. A stage
-# whose file is there is not run again. Usage: scripts/bench-all.sh [STAGE ...]   (default: all of them, in this order)
+# The measurements of docs/performance.md but for its sweeps, on a machine that does nothing else. In: a built tree (B=build), the
+# packages python3-torch libblis-openmp-dev libdnnl-dev libxsmm-dev, for llmc a checkout of llm.c as LLMC. Out: OUT
+# (out/bench)/*.csv and the texts beside them. A stage whose file is there is not run again. Usage: scripts/bench-all.sh
+# [STAGE ...]   (ladder step profile torch1 peers1 torch2 peers2 by default, about 45 minutes; also bf16 llmc avx2)
 set -eu
 B=${B:-build} OUT=${OUT:-out/bench}
 export B

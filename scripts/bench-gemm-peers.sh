@@ -6,7 +6,7 @@
 #   scripts/bench-gemm-peers.sh --full --csv --threads 1 --kernels avx512,openblas,blis,onednn,libxsmm >peers.csv
 set -eu
 B=${B:-build} CC=${CC:-gcc}
-lib=/usr/lib/$($CC -dumpmachine)
+lib=/usr/lib/$(uname -m)-linux-gnu
 flags= libs=
 if [ -e "$lib/blis-openmp/libblis.so" ]; then flags="$flags -DBLIS" libs="$libs -L$lib/blis-openmp -Wl,-rpath,$lib/blis-openmp -lblis"; fi
 if [ -e "$lib/libdnnl.so" ]; then flags="$flags -DDNNL" libs="$libs -ldnnl"; fi

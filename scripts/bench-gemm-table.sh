@@ -12,7 +12,7 @@ awk -F, -v ours="${OURS:-avx512}" '
     if (!(key in seen)) {seen[key] = ++n; op[n] = $2; w = $3 < $4 ? $3 : $4; d[n] = w < $5 ? w : $5; threads[n] = $6; file[n] = FILENAME}
     i = seen[key]
     if (file[i] != FILENAME) next
-    if ($1 == ours) {rate[i] = $7; pct[i] = $10}
+    if ($1 == ours) {rate[i] = $7; pct[i] = $10; best[i] = 0}  # ours comes first: of a product that is there twice the last
     else if ($7 > best[i]) {best[i] = $7; best_pct[i] = $10; who[i] = $1}
   }
   END {

@@ -50,7 +50,7 @@ static void help(FILE *f) {
         "checkpoint ·\n"
         "  6 disk · 7 memory · 8 some runs of a sweep failed · 9 a rerun gave other bytes ·\n"
         "  75, 130, 143 stopped after a checkpoint, run again\n"
-        "Environment: KERNELS=scalar|avx2|avx512|avx512amx|openblas forces a table ·\n"
+        "Environment: KERNELS=scalar|avx2|avx512|avx512amx|neon|openblas forces a table ·\n"
         "  ISOFLOP_DATA where token files live (default data)\n",
         f);
 }

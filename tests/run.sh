@@ -2,8 +2,10 @@
 # Runs every test program and script of the tree; each speaks TAP (testanything.org). Shows failures, counts, and ends with
 # "N passed, N failed". Usage: tests/run.sh BUILD_DIR [NAME ...]   (names: test_util, checkkern, e2e_smoke.sh, ...)
 set -u
-build=${1:-build}; shift
-export CMOCKA_MESSAGE_OUTPUT=TAP ISOFLOP=$PWD/$build/isoflop
+build=${1:-build}
+[ $# -eq 0 ] || shift
+case $build in /*) ;; *) build=$PWD/$build ;; esac
+export CMOCKA_MESSAGE_OUTPUT=TAP ISOFLOP=$build/isoflop
 passed=0 failed=0
 log=$(mktemp) && trap 'rm -f "$log"' EXIT
 [ $# -gt 0 ] || set -- $(ls "$build"/tests/ | grep -v '\.') $(ls tests | grep '^e2e_.*\.sh$')

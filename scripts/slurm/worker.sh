@@ -21,6 +21,7 @@ trap stop TERM             # requeued or pre-empted: Slurm queues the job itself
 worker=$!
 # A signal ends `wait` before the worker ends.
 while wait "$worker"; code=$?; kill -0 "$worker" 2>/dev/null; do :; done
+[ $code -le 128 ] || { wait "$worker"; code=$?; }  # it may have ended between the two: the shell remembers how
 if [ $code -eq 143 ] || [ $code -eq 130 ]; then code=75; fi
 if [ -n "$again" ] && [ $code -eq 75 ]; then
   # By its own id: the plain one would queue the whole array.
