@@ -36,7 +36,7 @@ const char *text_count(double x) {
   char *s = text_buffer();
   for (size_t i = 0; i < sizeof units / sizeof *units; i++)
     // 999.6 would print as 1000 of the smaller unit
-    if (fabs(x) >= .9995 * units[i].unit) return snprintf(s, TEXT_SIZE, "%.3g%s", x / units[i].unit, units[i].name), s;
+    if (isfinite(x) && fabs(x) >= .9995 * units[i].unit) return snprintf(s, TEXT_SIZE, "%.3g%s", x / units[i].unit, units[i].name), s;
   return snprintf(s, TEXT_SIZE, isfinite(x) ? "%.3g" : "-", x), s;
 }
 
@@ -323,7 +323,8 @@ static int args_parse(Args *a, int argc, char **argv, bool import) {
     } else if (!import && value && !strcmp(s, "--peak")) {
       char *end;
       a->peak = strtod(value, &end);
-      if (*end || !(a->peak > 0)) return usage(argv[0], "--peak: expected GFLOP/s, not", value);
+      if (*end || !(a->peak >= 0.001 && a->peak <= 1e6))
+        return usage(argv[0], "--peak: expected GFLOP/s, .001 to 1e6, not", value);
       i++;
     } else if (import && value && !strcmp(s, "--import")) {
       a->import = value, i++;

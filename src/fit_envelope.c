@@ -198,8 +198,11 @@ bool envelope_laws(PowerLaw *n_law, PowerLaw *d_law, int r, const EnvelopePoint 
   for (int k = 0, used = 0; k < ENVELOPE_POINTS; k++)
     if (p[k].kind == ENVELOPE_USED && used++ >= first && used <= last)
       c[m] = log(p[k].C), n[m] = log(p[k].N), d[m++] = log(p[k].D);
-  // Neighbouring values share their run: a law needs three sizes, not three points.
-  for (int i = 0; i < m && sizes < 3; i++) sizes += i == 0 || n[i] != n[i - 1];
+  // Values share their runs: a law needs three sizes, not three points.
+  for (int i = 0, j; i < m && sizes < 3; i++) {
+    for (j = 0; j < i && n[j] != n[i]; j++) {}
+    sizes += j == i;
+  }
   return sizes >= 3 && law_fit(n_law, r, m, c, n) && (!d_law || law_fit(d_law, r, m, c, d));
 }
 

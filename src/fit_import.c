@@ -54,6 +54,13 @@ static int number_check(double v, const char *file, int line, const char *column
   return fail(e, E_RECORD, "%s:%d: column %s: expected a positive number, found '%.40s'", file, line, column, text);
 }
 
+static int run_name(Row *r, const char *name, const char *file, int line, Err *e) {
+  if (strlen(name) >= sizeof r->run)
+    return fail(e, E_RECORD, "%s:%d: run '%.20s...': longer than %zu characters", file, line, name, sizeof r->run - 1);
+  memcpy(r->run, name, strlen(name) + 1);
+  return OK;
+}
+
 static int columns_check(const int *have, const char *file, Err *e) {
   int sizes = (have[COL_N] >= 0) + (have[COL_D] >= 0) + (have[COL_C] >= 0 || have[COL_BUDGET] >= 0);
   if (have[COL_LOSS] < 0) return fail(e, E_RECORD, "%s: no column loss (or final_loss, val_loss)", file);
@@ -96,7 +103,7 @@ static int csv_read(Rows *rows, char *text, const char *file, Err *e) {
     line++;
     next = strchr(s, '\n');
     if (next) *next++ = 0;
-    s[strcspn(s, "\r")] = 0;
+    if (*s && s[strlen(s) - 1] == '\r') s[strlen(s) - 1] = 0;
     if (!s[strspn(s, " \t")]) continue;
     int fields = csv_split(s, n ? field : header);
     if (!n) {
@@ -119,7 +126,7 @@ static int csv_read(Rows *rows, char *text, const char *file, Err *e) {
       r->v[j] = strtod(value, &end);
       if (number_check(*end ? NAN : r->v[j], file, line, header[have[j]], value, e)) return e->code;
     }
-    if (have[COL_RUN] >= 0) snprintf(r->run, sizeof r->run, "%s", field[have[COL_RUN]]);
+    if (have[COL_RUN] >= 0 && run_name(r, field[have[COL_RUN]], file, line, e)) return e->code;
   }
   return rows->n ? OK : fail(e, E_RECORD, "%s: no rows, expected a header and a run a line", file);
 }
@@ -142,10 +149,13 @@ static int json_row(Rows *rows, json_t *object, const char *file, int number, Er
       r->v[j] = json_is_number(value) ? json_number_value(value) : NAN;
       if (number_check(r->v[j], file, number, name, json_is_string(value) ? json_string_value(value) : "", e))
         return e->code;
-    } else if (json_is_string(value))
-      snprintf(r->run, sizeof r->run, "%s", json_string_value(value));
-    else
-      snprintf(r->run, sizeof r->run, "%.17g", json_number_value(value));
+    } else {
+      char text[32];
+      snprintf(text, sizeof text, "%.17g", json_number_value(value));
+      if (!json_is_string(value) && !json_is_number(value))
+        return fail(e, E_RECORD, "%s:%d: column %s: expected a name or a number", file, number, name);
+      if (run_name(r, json_is_string(value) ? json_string_value(value) : text, file, number, e)) return e->code;
+    }
   }
   return columns_check(have, file, e);
 }
@@ -271,6 +281,10 @@ int import_read(const char *file, Records *rs, Curves *cs, Err *e) {
   Rows rows = {0};
   *rs = (Records){0}, *cs = (Curves){0}, *e = (Err){0};
   if (file_read(file, &text, &len, e)) return e->code;
+  if (strlen(text) != len) {
+    free(text);
+    return fail(e, E_RECORD, "%s: not a text file (it holds a NUL byte)", file);
+  }
   char *s = text + (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0);  // a byte order mark, as spreadsheets write
   char first = s[strspn(s, " \t\r\n")];
   if (first == '[' || first == '{' ? json_read(&rows, s, file, e) : csv_read(&rows, s, file, e)) goto done;

@@ -6,14 +6,18 @@
 #include "fit.h"
 #include <math.h>
 
-// Where there are parabolas, residuals about them: what the surface leaves beyond is its misfit, not noise.
+// Where there are parabolas, residuals about them: what the surface leaves beyond is its misfit, not noise. Through k
+// cells of m runs each, a parabola leaves a sum of squares of (m k - 3) run^2 + m (k - 3) cell^2 on average.
 Noise points_noise(const Points *ps, const IsoFit *iso, const SurfaceFit *surface) {
-  double rss = 0;
-  int freedom = 0;
-  for (int i = 0; i < iso->n; i++)
-    if (iso->v[i].flag != VALLEY_FEW && !iso->v[i].below) rss += iso->v[i].q.rss, freedom += iso->v[i].runs - 3;
-  const double sd = freedom ? sqrt(rss / freedom) : surface_sd(surface, ps), run = ps->seed_cells ? ps->seed_sd : sd;
-  return (Noise){run, sqrt(fmax(0, sd * sd - run * run))};
+  double rss = 0, runs = 0, cells = 0;
+  for (int i = 0; i < iso->n; i++) {
+    const Valley *v = &iso->v[i];
+    if (v->flag == VALLEY_FEW || v->below) continue;
+    rss += v->q.rss, runs += v->runs - 3, cells += (v->sizes - 3) * (double)v->runs / v->sizes;
+  }
+  if (!(cells > 0)) runs = cells = 1, rss = pow(surface_sd(surface, ps), 2);
+  const double run = ps->seed_cells ? ps->seed_sd : sqrt(rss / runs);
+  return (Noise){run, sqrt(fmax(0, (rss - run * run * runs) / cells))};
 }
 
 void losses_draw(double *loss, const Points *ps, const Surface *truth, const Noise *noise, uint64_t stream, int draw) {

@@ -44,6 +44,7 @@ static int by_budget_size(const void *a, const void *b) {
   const Point *p = a, *q = b;
   double d = p->run->cfg.budget - q->run->cfg.budget;
   if (d == 0) d = p->N - q->N;
+  if (d == 0) d = p->D - q->D;  // cells stand together: point_same_cell()
   if (d == 0) d = p->run->cfg.seed - q->run->cfg.seed;
   return d < 0 ? -1 : d > 0 ? 1 : strcmp(p->run->id, q->run->id);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COLUMNS = 64, MODELS = 16 };
+enum { COLUMNS = 64, MODELS = 16, MAX_NAME = 32 };
 typedef struct Csv {
   char *head[COLUMNS], *cell[MODELS][COLUMNS];
   int columns, n;
@@ -66,8 +66,8 @@ static int put_figure(FILE *f, const StudyFit *s, const Csv *c, const char *dir,
     q = plot_add(&p, measured, i + .05, value_of(c, i, "loss"));
     q->run = record_of(s, text_of(c, i, "run_id"));
     snprintf(q->note, sizeof q->note, "measured %.4f", q->y);
-    at += (size_t)snprintf(p.ticks + at, sizeof p.ticks - at, "%s'%s, %s' %d", at ? ", " : "", text_of(c, i, "part"),
-                           text_count(value_of(c, i, "params")), i);
+    at += (size_t)snprintf(p.ticks + at, sizeof p.ticks - at, "%s'%.*s, %s' %d", at ? ", " : "", MAX_NAME,
+                           text_of(c, i, "part"), text_count(value_of(c, i, "params")), i);
   }
   if (!plots_draw(&p, 1, dir, "verdict", e)) {
     fputs("<figure id=\"verdict-figure\">\n", f);
@@ -147,6 +147,21 @@ static void put_pair(FILE *f, const Csv *c, int k, const char *dir) {
   fputs("</tr>\n</tbody></table></div>\n", f);
 }
 
+// What goes into the page as it is, or would be missed there.
+static int row_check(const Csv *c, int row, const char *path, Err *e) {
+  static const char *const words[] = {"part", "run_id", "verdict"}, *const numbers[] = {"params", "tokens", "loss",
+    "forecast", "p10", "p90", "flops_per_token_forward"};
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+    const char *s = text_of(c, row, words[i]);
+    if (!*s || strlen(s) > MAX_NAME || strpbrk(s, "<>&\"'"))
+      return fail(e, E_RECORD, "%s: line %d: %s is '%.40s': expected a short word", path, row + 2, words[i], s);
+  }
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+    if (!*text_of(c, row, numbers[i]))
+      return fail(e, E_RECORD, "%s: line %d: %s: expected a number", path, row + 2, numbers[i]);
+  return OK;
+}
+
 int put_verdict(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   char path[1024], *text;
   size_t len;
@@ -155,7 +170,8 @@ int put_verdict(FILE *f, const StudyFit *s, const char *dir, Err *e) {
   if (!file_exists(path)) return e->code;
   if (file_read(path, &text, &len, e)) return e->code;
   csv_parse(&c, text);
-  if (c.n) {
+  for (int i = 0; i < c.n && !e->code; i++) row_check(&c, i, path, e);
+  if (c.n && !e->code) {
     fputs("<h2 id=\"verdict\">The verdict: toy Chinchilla against toy Gopher</h2>\n<p>The size that this study "
           "recommends "
           "against one four times larger on a quarter of the tokens, of equal exact FLOPs, beyond every budget of the "

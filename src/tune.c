@@ -107,8 +107,12 @@ void tune_check(TuneCheck *k, const Tuning *t, const TuneFit *f, const Tuning *a
       for (int j = 0; j < t->n; j++) {
         const TunePoint *p = &again->p[i], *q = &t->p[j];
         if (q->group != g || q->knob != KNOBS || q->seed != p->seed || p->cell->params != t->group[g].N ||
-            p->cell->cfg.budget != q->cell->cfg.budget || isnan(p->loss) || isnan(q->loss))
+            p->cell->cfg.budget != q->cell->cfg.budget || isnan(q->loss))
           continue;
+        if (isnan(p->loss)) {
+          k->lost++;
+          continue;
+        }
         k->old_loss[g] += q->loss, k->new_loss[g] += p->loss, pairs++;
       }
     k->old_loss[g] /= pairs, k->new_loss[g] /= pairs;

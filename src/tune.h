@@ -75,6 +75,7 @@ int tune_fit(TuneFit *f, const Tuning *t, Err *e);
 // The rule as a whole: the same models by the new rule, seed by seed.
 typedef struct TuneCheck {
   bool run;
+  int lost;         // runs that diverged or failed by the new rule, and not by the old
   double gain, se;  // mean over the groups of loss(old) - loss(new), nats
   double old_loss[TUNE_GROUPS], new_loss[TUNE_GROUPS];
 } TuneCheck;

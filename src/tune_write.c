@@ -9,8 +9,8 @@
 #include <math.h>
 #include <string.h>
 
-// The rule that stands after all: the new one, unless training by it was worse beyond the noise.
-static bool rejected(const TuneCheck *k) { return k->run && k->gain < -2 * k->se; }
+// The rule that stands after all: the new one, unless training by it was worse beyond the noise, or diverged.
+static bool rejected(const TuneCheck *k) { return k->run && (k->lost || !(k->gain >= -2 * k->se)); }
 
 static Config standing(const Tuning *t, const TuneFit *f, const TuneCheck *k) {
   return rejected(k) ? t->old : f->rule;
@@ -221,7 +221,9 @@ void tune_print(const Tuning *t, const TuneFit *f, const TuneCheck *k, const cha
   }
   for (int j = 0; j < KNOBS; j++)
     if (f->curve[j] <= 0) fprintf(out, "  %s: no valley in what was tried: kept\n", knob_name[j]);
-  if (k->run)
+  if (k->run && (k->lost || isnan(k->gain)))
+    fprintf(out, "  by the new rule as a whole %d runs have no loss where the old one's have: the old rule is kept\n", k->lost);
+  else if (k->run)
     fprintf(out, "  by the new rule as a whole the loss is %.4f nats lower, +- %.4f, mean of the models%s\n", k->gain,
             k->se, rejected(k) ? ": worse beyond the noise, the old rule is kept" : "");
   fprintf(out, "%s/recipe.ini, %s/tune.csv, %s/figures/tune.svg\n", dir, dir, dir);

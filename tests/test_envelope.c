@@ -7,6 +7,17 @@ enum { SIZES = 20, HORIZONS = 6, RUNS = SIZES * HORIZONS, POINTS = 100 };
 static const double RATIO = 1.35;  // between sizes
 static const Surface toy = {1.2, 30, 50, .35, .33};
 
+// Three values of two sizes are no law, wherever they stand.
+UNIT(a_law_needs_three_sizes) {
+  static EnvelopePoint p[ENVELOPE_POINTS];
+  static PowerLaw law;
+  for (int k = 0; k < ENVELOPE_POINTS; k++)
+    p[k] = (EnvelopePoint){.kind = k < 3 ? ENVELOPE_USED : ENVELOPE_NONE, .C = pow(10, 9 + k % 3), .N = k == 1 ? 3e6 : 2e6, .D = 1e7};
+  assert_false(envelope_laws(&law, NULL, 0, p, 0, ENVELOPE_POINTS));
+  p[2].N = 4e6;
+  assert_true(envelope_laws(&law, NULL, 0, p, 0, ENVELOPE_POINTS));
+}
+
 typedef struct Made {
   Records rs;
   Curves cs;
@@ -246,7 +257,7 @@ UNIT(curves_are_read) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(noise_free_slope),
+      cmocka_unit_test(a_law_needs_three_sizes), cmocka_unit_test(noise_free_slope),
       cmocka_unit_test(early_winners_are_left_out),
       cmocka_unit_test(smoothing_has_no_lag),
       cmocka_unit_test(intervals_and_threads),

@@ -238,6 +238,46 @@ UNIT(seed_noise_is_pooled) {
   drop(&f);
 }
 
+// Five budgets of eight cells of four runs: what the runs of a cell share is found, on average over 60 studies. Of 25
+// degrees of freedom a study, a variance scatters by sqrt(2 / 25), the mean of 60 by 3.7 %.
+UNIT(noise_of_cells_and_of_runs) {
+  enum { SEEDS = 4, DRAWS = 60 };
+  const double run = .005, cell = .02;
+  double squares = 0;
+  for (int draw = 0; draw < DRAWS; draw++) {
+    Records one = made(.08, .5, 4, 0, 0, 0), rs = {.n = N * SEEDS, .r = calloc(N * SEEDS, sizeof(Record))};
+    for (int i = 0; i < rs.n; i++) {
+      Record *r = &rs.r[i];
+      *r = one.r[i / SEEDS];
+      snprintf(r->id, sizeof r->id, "%016x", (unsigned)i);
+      r->cfg.seed = i % SEEDS;
+      r->val_loss += cell * rng_normal(3, (uint64_t)(draw * N + i / SEEDS)) + run * rng_normal(4, (uint64_t)(draw * rs.n + i));
+    }
+    records_free(&one);
+    Fitted f = fitted(rs, 0);
+    const Noise noise = points_noise(&f.ps, f.iso, NULL);
+    assert_near(noise.run, run, .3 * run);
+    squares += noise.cell * noise.cell / DRAWS;
+    drop(&f);
+  }
+  assert_near(squares, cell * cell, 3 * sqrt(2. / 25 / DRAWS) * cell * cell);
+}
+
+// The seeds of a cell may stand anywhere among runs without a budget.
+UNIT(cells_stand_together) {
+  Records rs = {.n = 8, .r = calloc(8, sizeof(Record))};
+  for (int i = 0; i < rs.n; i++) {
+    Record *r = &rs.r[i];
+    snprintf(r->id, sizeof r->id, "%016x", (unsigned)i);
+    strcpy(r->status, "finished");
+    r->params.total = 1e5, r->tokens = 1e6 * (1 + i % 4), r->flops_per_token = (Flops){6e5, 6e5, 6e5, 6e5};
+    r->cfg.seed = i / 4, r->val_loss = 2 + .01 * i;
+  }
+  Fitted f = fitted(rs, 0);
+  assert_int_equal(f.ps.seed_cells, 4);
+  drop(&f);
+}
+
 UNIT(short_names) {
   assert_string_equal(text_budget(1e11), "1e11");
   assert_string_equal(text_budget(1.6e12), "1.6e12");
@@ -246,6 +286,7 @@ UNIT(short_names) {
   assert_string_equal(text_count(999700), "1M");
   assert_string_equal(text_count(999), "999");
   assert_string_equal(text_count(NAN), "-");
+  assert_string_equal(text_count(INFINITY), "-");
 }
 
 // The errors that draws make where the law is known are taken off the value, each as much wider: estimates that come out
@@ -276,7 +317,8 @@ int main(void) {
       cmocka_unit_test(bootstrap_is_deterministic_and_tight),
       cmocka_unit_test(intervals_cover),
       cmocka_unit_test(intervals_cover_what_seeds_share),
-      cmocka_unit_test(seed_noise_is_pooled),
+      cmocka_unit_test(seed_noise_is_pooled), cmocka_unit_test(noise_of_cells_and_of_runs),
+      cmocka_unit_test(cells_stand_together),
       cmocka_unit_test(short_names),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

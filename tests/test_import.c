@@ -54,6 +54,9 @@ UNIT(bad_files_are_one_line) {
       {"[{\"parameters\": 1e5, \"compute_budget\": \"big\", \"final_loss\": 2}]", "found 'big'"},
       {"[{\"parameters\": 1e5, \"final_loss\": 2}]", "two of the columns"},
       {"run,N,tokens,loss\nr,1e5,20,3\nr,1e5,10,2\n", "ascend"},
+      {"run,N,D,loss\n0123456789012345678901234567890123456789012345678901234567890123,1e5,1e6,2\n", "longer than 63"},
+      {"[{\"run\": null, \"N\": 1e5, \"D\": 1e6, \"loss\": 2}]", "column run: expected a name or a number"},
+      {"N,D,loss\n1e5,1e6,2\r1e5,1e6,3\n", "5 fields, expected 3"},
   };
   for (int i = 0; i < COUNT(bad); i++) {
     Records rs;

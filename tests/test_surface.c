@@ -294,11 +294,9 @@ UNIT(selftest_cells_share) {
   for (int i = 0; i < SEEDS * N; i++) many[i] = p[i / SEEDS], many[i].run = &record[i];
   a->points.p = many, a->points.n = SEEDS * N, a->points.seed_cells = N, a->points.seed_sd = 0,
   a->surface.runs *= SEEDS;
-  int freedom = 0;
   Err e;
   assert_int_equal(iso_fit(&a->iso, &a->points, conventions, 0, &e), OK);
-  for (int i = 0; i < BUDGETS; i++) freedom += a->iso.v[i].runs - 3;
-  for (int i = 0; i < BUDGETS; i++) a->iso.v[i].q.rss = sd * sd * freedom / BUDGETS;
+  for (int i = 0; i < BUDGETS; i++) a->iso.v[i].q.rss = SEEDS * sd * sd * (a->iso.v[i].sizes - 3);
   SelfTest *t = tested(a, 60);
   assert_near(t->cell_sd, sd, 1e-12);
   assert_true(t->run_sd == 0);
