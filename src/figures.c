@@ -203,7 +203,7 @@ static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e
   OutFile o;
   if (figures_script(&o, dir, p, e)) return e->code;
   figures_axes(o.f, p, "IsoFLOP curves", "Parameters", "Held-out loss (nats per token)", true);
-  int n = a->iso.n, last = 0;
+  const int n = a->iso.n;
   for (int i = 0; i < n; i++) {
     const Valley *v = &a->iso.v[i];
     char hex[8];
@@ -216,7 +216,6 @@ static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e
             text_budget(v->budget), v->hi, y);
     if (!isnan(v->n_opt.value) && v->n_opt.value > p->x0 && v->n_opt.value < p->x1)
       star(o.f, i + 1, p, v->n_opt.value, v->loss.value, hex, v->flag == VALLEY_OK);
-    last = i;
   }
   fputs("plot \\\n", o.f);
   for (int i = 0; i < n; i++) {
@@ -242,10 +241,10 @@ static int valleys_gp(const Analysis *a, const char *dir, const Panel *p, Err *e
     for (int repeats = 0; repeats < 2; repeats++)
       fprintf(o.f,
               "  'fig3_points.csv' using (column('budget') == %.17g && column('repeats') == %d ? column('N') : "
-              "NaN):'loss' with points pt %d ps %s lw 1.2 lc rgb '%s'%s\n",
-              v->budget, repeats, repeats || v->below ? 6 : 7, v->below ? ".6" : ".8", hex,
-              i == last && repeats ? "" : ", \\");
+              "NaN):'loss' with points pt %d ps %s lw 1.2 lc rgb '%s', \\\n",
+              v->budget, repeats, repeats || v->below ? 6 : 7, v->below ? ".6" : ".8", hex);
   }
+  fputs("  NaN with lines lc rgb '#20242a' notitle\n", o.f);  // an end to the list, which may be empty
   return out_commit(&o, e);
 }
 
@@ -318,6 +317,7 @@ static void panels_range(const Analysis *a, Panel p[FIG3_PANELS], double *c0, do
   if (a->iso.law)
     for (int k = 0; k < 2; k++)
       for (int j = 0; j < 2; j++) widen(law_at(j ? &a->iso.d_law : &a->iso.n_law, k ? *c1 : *c0).value, &y0[j], &y1[j]);
+  if (!(n1 > 0 && l1 > 0)) n0 = 1e4, n1 = 1e5, l0 = 1, l1 = 2;  // no run that could be used: an empty panel
   double pad = .05 * (l1 - l0) + 1e-3;
   p[PANEL_VALLEYS] = (Panel){"fig3_valleys", 900,      500,   .085, .975, .125, .925, n0 / 1.25, n1 * 1.75,
                              l0 - 1.6 * pad, l1 + pad, false, false};

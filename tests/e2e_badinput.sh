@@ -111,6 +111,20 @@ refused "evaluation where nothing is held out" 4 "held-out part shorter than one
   "$ISOFLOP" eval --run "$T/run" --set corpus="$T/bare.tok"
 ok "fewer tokens than a window: one window, as in training" "$ISOFLOP" eval --run "$T/run" --set eval_tokens=3
 
+# ---- A study that has nothing to fit, and tables that were changed
+sweep --out "$T/wild" --set lr=10 --set clip=1e9 --set qk_norm=false --set budgets=3e9 --set sizes_per_budget=3 >"$T/log" 2>&1
+ok "every run diverged: the sweep is over" [ $? -eq 0 ]
+ok "of 3 runs all" grep -q "0 of 3 runs finished, 3 diverged" "$T/log"
+ok "its page tells of it" "$ISOFLOP" report "$T/wild"
+ok "under the runs left out" grep -q "diverged: step" "$T/wild/report.html"
+refused "a peak beyond belief" 2 "peak: expected GFLOP/s, .001 to 1e6" "$ISOFLOP" report --peak inf "$T/a"
+cp -r "$T/a" "$T/judged"
+{ echo part,run_id,verdict,params,tokens,loss,forecast,p10,p90,flops_per_token_forward; for k in 1 2; do
+  printf 'verdict,<b>,pass,1e5,1e6,2,2,1,3,1e5\n'; done; } >"$T/judged/verdict.csv"
+refused "mark-up in verdict.csv" 5 "verdict.csv: line 2: run_id is '<b>': expected a short word" "$ISOFLOP" report "$T/judged"
+sed -i "s/<b>/$(printf %1500s | tr ' ' x)/" "$T/judged/verdict.csv"
+refused "a word without end there" 5 "verdict.csv: line 2: run_id is 'xxxx.*': expected" "$ISOFLOP" report "$T/judged"
+
 # ---- Full disk: a file system of 1 MB, mounted in a name space of its own so that nothing outside sees it.
 mkdir "$T/disk"
 if unshare -rm mount -t tmpfs none "$T/disk" 2>/dev/null; then
