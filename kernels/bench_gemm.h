@@ -30,7 +30,8 @@ typedef struct GemmOp {
 
 // Median, least and greatest GFLOP/s over the rounds; the median as a share of the FMA peak, which is sampled in
 // every round; max |C - Cref| / (|A||B| + |C|) against double. `good` is false when that is beyond the bound of
-// (k + 4) eps, with bf16 + 2^-7 (1 + 2^-9) for its rounded operands, or the rung left this product out: then there are no figures.
+// (k + 4) eps, with bf16 + 2^-7 (1 + 2^-9) for its rounded operands, or the rung left this product out: then there are no
+// figures.
 typedef struct GemmResult {
   bool good, wrong;
   double gflops, lo, hi, pct_peak, max_err;

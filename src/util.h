@@ -18,7 +18,7 @@ enum {
   E_IO = 6,      // a file cannot be read or written: not there, disk full
   E_MEMORY = 7,
   E_RUNS = 8,      // the sweep finished, but some runs failed
-  E_DIFFERS = 9,   // a rerun gave other bytes than the run
+  E_DIFFERS = 9,   // a rerun gave other bytes than the run; inside, what is there is of another run
   E_REQUEUE = 75,  // stopped after a checkpoint: run the same command again
 };
 typedef struct Err {

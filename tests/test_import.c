@@ -68,6 +68,9 @@ UNIT(bad_files_are_one_line) {
   Curves cs;
   Err e;
   assert_refused(import_read("/nonexistent.csv", &rs, &cs, &e), &e, E_IO, "/nonexistent.csv");
+  const char cut[] = "N,D,loss\n1e5,1e6,2\n\0001e5,2e6,2\n";
+  write_file(in("runs.csv"), cut, sizeof cut - 1);
+  assert_refused(import_read(in("runs.csv"), &rs, &cs, &e), &e, E_RECORD, "NUL byte");
 }
 
 // Found by fuzzing: jansson's message quotes what it could not read, and with it a line's end.

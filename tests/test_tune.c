@@ -172,6 +172,40 @@ UNIT(intervals_are_honest) {
   tuning_free(&t);
 }
 
+// Trained again by the rule as a whole: the same runs, each .1 lower, and one of them without a loss.
+UNIT(a_rule_that_diverges_is_not_kept) {
+  Tuning t;
+  Err e;
+  TuneCheck check;
+  TuneFit *f = malloc(sizeof *f);
+  const Truth w = {.02, -.1, 1e-3, .45, .985, .2, 0};
+  make(&t, SETS);
+  lose(&t, &w, 1);
+  if (tune_fit(f, &t, &e)) fail_msg("%s", e.msg);
+  Tuning again = t;
+  again.p = malloc(sizeof *again.p * (size_t)t.n);
+  again.n = 0;
+  for (int i = 0; i < t.n; i++)
+    if (t.p[i].knob == KNOBS) again.p[again.n] = t.p[i], again.p[again.n++].loss -= .1;
+  tune_check(&check, &t, f, &again);
+  assert_int_equal(check.lost, 0);
+  assert_near(check.gain, .1, 1e-12);
+  for (int lost = 0; lost <= again.n; lost++) {
+    if (lost) again.p[lost - 1].loss = NAN;
+    if (lost > 1 && lost < again.n) continue;
+    tune_check(&check, &t, f, &again);
+    assert_int_equal(check.lost, lost);
+    if (tune_write(&t, f, &check, folder, &e) && e.code != E_USAGE) fail_msg("%s", e.msg);
+    Config c;
+    config_defaults(&c);
+    if (config_load(&c, in("recipe.ini"), &e)) fail_msg("%s", e.msg);
+    assert_near(c.lr_at, lost ? t.old.lr_at : f->rule.lr_at, 1e-12);
+  }
+  free(again.p);
+  free(f);
+  tuning_free(&t);
+}
+
 UNIT(two_knobs_at_once_are_refused) {
   static Study s;
   Tuning t;
@@ -190,7 +224,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(points_are_what_was_varied),        cmocka_unit_test(noise_free_is_exact),
       cmocka_unit_test(horizons_give_their_power),         cmocka_unit_test(what_was_not_tried_is_not_claimed),
-      cmocka_unit_test(intervals_are_honest),              cmocka_unit_test(two_knobs_at_once_are_refused),
+      cmocka_unit_test(intervals_are_honest),              cmocka_unit_test(a_rule_that_diverges_is_not_kept),
+      cmocka_unit_test(two_knobs_at_once_are_refused),
   };
-  return cmocka_run_group_tests_name("tune", tests, NULL, NULL);
+  return cmocka_run_group_tests_name("tune", tests, folder_make, folder_remove);
 }
