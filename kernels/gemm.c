@@ -16,6 +16,7 @@ enum {
   LINE = 16,       // floats of a cache line
   KC = 256,        // depth of a block: a panel of B (KC x nr) stays in L1 or L2 while all tiles pass; C is carried on
   KC_READY = 512,  // the same where A lies well and B is packed, or, with small caches, copied: see way_of()
+  KC_WHOLE = 384,  // rows of B, read where they lie, that a large first-level cache holds a panel of; deeper ones are cut
   MC = 256,        // height of a block: MC x KC of A stays in L2 while all panels of B pass over it
   // Rows of C, two blocks, from which on what B needs pays (not under tr(x), which waits for its own columns): where B
   // lies badly, and with small caches, it is packed first, at most so many floats at a time; else, from so many columns
@@ -233,6 +234,7 @@ static Way way_of(Mat c, Mat a, Mat b) {
   way.strips = strips && a.cols > KC;
   way.height = way.strips ? a.rows : half || (way.low && !way.copy_b) ? MC / 2 : MC;
   way.depth = ready ? KC_READY : a.rs == 1 && !way.tiles_a && !large ? KC / 2 : KC;
+  if (large && a.cs == 1 && !way.copy_b && a.cols <= KC_WHOLE) way.depth = imax(way.depth, KC_WHOLE);
   return way;
 }
 
