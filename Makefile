@@ -87,7 +87,7 @@ bench: $B/isoflop  ## the ladder of matrix products and the training step: table
 corpus: $(addprefix corpus-,$(filter english code,$(CORPUS)))
 corpus-english corpus-code: corpus-%: $B/isoflop  ## real text from Debian packages, no root, nothing installed
 	$Q[ -f $${ISOFLOP_DATA:-data}/$*.tok ] || ISOFLOP=$B/isoflop scripts/corpus.sh $*
-check: $(TESTS)  ## the unit tests: under a minute
+check: $B/isoflop $(TESTS)  ## the unit tests: under a minute
 	$Qtests/run.sh $B $(notdir $(TESTS))
 test: $B/isoflop $(TESTS) $(FAULTS)  ## all tests; the last line is "N passed, N failed"
 	$Qtests/run.sh $B

@@ -1,6 +1,8 @@
 // batch.c: see batch.h. In: corpus and counters. Out: rows of T+1 bytes.
 #include "batch.h"
 #include <assert.h>
+#include <limits.h>
+#include <math.h>
 #include <string.h>
 
 // A random permutation of 0..n-1 without storing it: a 4-round Feistel network over the next even power of two (Luby &
@@ -33,7 +35,7 @@ void batch_train(const Corpus *c, uint64_t seed, int64_t step, int B, int T, uin
 
 int batch_val_windows(const Corpus *c, double tokens, int T) {
   const double all = c->n_val ? (double)((c->n_val - 1) / (size_t)T) : 0, asked = tokens / T;
-  return (int)(asked < all ? asked : all);
+  return (int)fmin(fmin(asked, all), INT_MAX);
 }
 
 void batch_val(const Corpus *c, int first, int B, int T, uint8_t *out) {

@@ -242,16 +242,20 @@ static int bench_gemm(const BenchArgs *a, Err *e) {
     fail(e, E_MEMORY, "bench gemm: no memory for the operands");
   else if (wrong > 0)
     fail(e, E_RUNS, "bench gemm: %d results were wrong and are not shown", wrong);
-  if (a->out && (e->code ? (out_abort(&csv), out_abort(&gp), true) : out_commit(&csv, e) || out_commit(&gp, e)))
+  if (!a->out) return e->code;
+  if (e->code || out_commit(&csv, e)) {
+    out_abort(&csv);
+    out_abort(&gp);
     return e->code;
-  return e->code;
+  }
+  return out_commit(&gp, e);
 }
 
 // ---- The command -----------------------------------------------------------------------------------------
 
 // OpenBLAS reads its variables when it is loaded, so what would hold it back has to be gone before that: the program
 // starts itself again. Pinned to Haswell's kernels it would be no peer for AVX-512.
-static void unpin_openblas(char **argv) {
+static void unpin_openblas(int argc, char **argv) {
   const char *want = kernels_openblas_pin(), *core = getenv("OPENBLAS_CORETYPE");
   const bool right = want ? core && !strcmp(core, want) : !core;
   if (right && !getenv("OPENBLAS_L2_SIZE")) return;
@@ -260,15 +264,12 @@ static void unpin_openblas(char **argv) {
     setenv("OPENBLAS_CORETYPE", want, 1);
   else
     unsetenv("OPENBLAS_CORETYPE");
-  char *again[64] = {"isoflop", "bench"};
-  for (int i = 1; argv[i] && i < 61; i++) again[i + 1] = argv[i];
-  execv("/proc/self/exe", again);  // returns only where there is no /proc: then OpenBLAS runs as it is
-}
-
-static int number(const char *text, double lo, double *value) {
-  char *end;
-  *value = strtod(text, &end);
-  return *text && !*end && *value >= lo && *value <= 1e6 ? OK : E_USAGE;
+  char **again = calloc((size_t)argc + 2, sizeof *again);
+  if (!again) return;
+  again[0] = "isoflop", again[1] = "bench";
+  memcpy(again + 2, argv + 1, (size_t)argc * sizeof *argv);  // with the NULL behind them
+  execv("/proc/self/exe", again);
+  free(again);  // there is no /proc: OpenBLAS runs as it is
 }
 
 static int args_parse(int argc, char **argv, BenchArgs *a, Err *e) {
@@ -289,13 +290,13 @@ static int args_parse(int argc, char **argv, BenchArgs *a, Err *e) {
       case 'k': a->kernels = optarg; break;
       case 'w': a->widths = optarg; break;
       case 't':
-        if (number(optarg, 1, &x) || x != floor(x) || x > 1024)
+        if (!number_parse(optarg, true, 1, 1024, &x))
           return fail(e, E_USAGE, "bench: --threads %s: expected a number from 1 to 1024", optarg);
         a->threads = (int)x;
         break;
       case 'S':
-        if (number(optarg, 0.001, &a->seconds))
-          return fail(e, E_USAGE, "bench: --seconds %s: expected a number above 0", optarg);
+        if (!number_parse(optarg, false, 0.001, 1e6, &a->seconds))
+          return fail(e, E_USAGE, "bench: --seconds %s: expected a number from .001 to 1e6", optarg);
         break;
       case 's':
         if (a->n_sets == 32) return fail(e, E_USAGE, "bench: more than 32 --set");
@@ -313,9 +314,8 @@ static int args_parse(int argc, char **argv, BenchArgs *a, Err *e) {
 int bench_main(int argc, char **argv) {
   Err e = {0};
   BenchArgs a = {0};
-  unpin_openblas(argv);
+  unpin_openblas(argc, argv);
   const int parsed = args_parse(argc, argv, &a, &e);
-  if (parsed == -1) return OK;
   if (parsed == OK) {
     const char *what = argv[optind];
     if (!strcmp(what, "gemm"))
@@ -325,6 +325,5 @@ int bench_main(int argc, char **argv) {
     else
       fail(&e, E_USAGE, "bench: unknown bench '%s': gemm or step", what);
   }
-  if (e.code) fprintf(stderr, "isoflop: %s\n", e.msg);
-  return e.code;
+  return finish(e.code, &e);
 }

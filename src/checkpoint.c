@@ -12,7 +12,8 @@ typedef struct Header {
   char magic[8];         // "isoflopC"
   uint32_t format, crc;  // crc32 of the header behind this field and of the whole rest
   char run_id[17], pad[3];
-  int32_t step, bin_steps, n_points, moments, zero;
+  int32_t step, bin_steps, n_points, moments;
+  float seconds;  // 0 without moments: a model's bytes tell no time
   uint64_t n_params, bytes;  // floats an array; length of the whole file
   double bin_loss;
 } Header;
@@ -37,6 +38,7 @@ int checkpoint_write(const char *dir, const char *name, const Model *m, bool mom
               .bin_steps = p->bin_steps,
               .n_points = p->n_points,
               .moments = moments,
+              .seconds = moments ? (float)p->seconds : 0,
               .n_params = m->n_params,
               .bytes = sizeof h + curve + array * (moments ? 3 : 1),
               .bin_loss = p->bin_loss};
@@ -85,7 +87,8 @@ static int read_one(const char *path, const char *run_id, Model *m, bool moments
     code = fail(e, E_RECORD, "%s: holds another shape of model", path);
   else {
     const size_t curve = (size_t)h.n_points * sizeof(CurvePoint);
-    *p = (Progress){.step = h.step, .bin_steps = h.bin_steps, .bin_loss = h.bin_loss, .n_points = h.n_points};
+    *p = (Progress){
+        .step = h.step, .bin_steps = h.bin_steps, .bin_loss = h.bin_loss, .seconds = h.seconds, .n_points = h.n_points};
     memcpy(p->run_id, h.run_id, sizeof p->run_id);
     p->points = malloc(curve ? curve : 1);
     if (!p->points)

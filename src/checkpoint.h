@@ -15,12 +15,13 @@ typedef struct Progress {
   char run_id[17];
   int step;         // done so far
   double bin_loss;  // sum of the losses since the last point of the curve
+  double seconds;   // that the processes before this one have spent on what is done; not in a file without moments
   int bin_steps, n_points;
   CurvePoint *points;  // owned; checkpoint_read allocates it
 } Progress;
 
 // Writes DIR/NAME atomically. With `moments` it is one to go on from: both AdamW moments too, and the generation before
-// becomes DIR/NAME.old, so that at every moment the disk has a whole one. E_IO: everything is as it was before.
+// becomes DIR/NAME.old, so that at every moment the disk has a whole one, whatever fails (E_IO).
 int checkpoint_write(const char *dir, const char *name, const Model *m, bool moments, const Progress *p, Err *e);
 // Whether there is a generation, good or not.
 bool checkpoint_exists(const char *dir, const char *name);

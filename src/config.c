@@ -60,7 +60,7 @@ const Option config_options[] = {
   {"train", "clip", OPT_NUM, FIELD(clip), "1", 0, 1e9, NULL, "largest global norm of the gradient; 0: none"},
   {"train", "optimizer", OPT_STR, FIELD(optimizer), "adamw", 0, 0, "adamw adam", "adam: decay as an L2 penalty"},
   {"train", "init_scale", OPT_NUM, FIELD(init_scale), "1", 0.001, 1000, NULL, "factor on the standard initialisation"},
-  {"train", "emb_std", OPT_NUM, FIELD(emb_std), "0.5", 0, 1000, NULL, "standard deviation of the initial embedding"},
+  {"train", "emb_std", OPT_NUM, FIELD(emb_std), "0.5", 1e-6, 1000, NULL, "standard deviation of the initial embedding"},
   {"train", "precision", OPT_STR, FIELD(precision), "fp32", 0, 0, "fp32 bf16", "arithmetic of the matrix products"},
   {"train", "seed", OPT_INT, FIELD(seed), "1", 0, 1 << 30, NULL, "of the initial weights and of the order of the data"},
 
@@ -102,19 +102,6 @@ static bool has_word(const char *words, const char *word) {
   return false;
 }
 
-// A number from *s on: moves *s past it. Not a decimal number, or nothing that a range could hold: false.
-static bool parse_number(const char **s, double *v) {
-  char *end;
-  const char *p = *s;
-  while (isspace((unsigned char)*p)) p++;
-  if (!strchr("+-.0123456789", *p) || !*p || strpbrk(p, "xXpP")) return false;
-  *v = strtod(p, &end);
-  if (end == p || !isfinite(*v)) return false;
-  while (isspace((unsigned char)*end)) end++;
-  *s = end;
-  return true;
-}
-
 static bool in_range(const Option *o, double v) { return v >= o->lo && v <= o->hi; }
 
 static int set_list(const Option *o, NumList *list, const char *value, const char *where, Err *e) {
@@ -122,7 +109,7 @@ static int set_list(const Option *o, NumList *list, const char *value, const cha
   NumList l = {0};
   while (*s) {
     if (l.n == 2 * MAX_BUDGETS) return fail(e, E_CONFIG, "%s: %s holds at most %d numbers", where, o->key, l.n);
-    if (!parse_number(&s, &l.v[l.n]) || (*s && *s != ',' && !strchr("+-.0123456789", *s)))
+    if (!number_scan(&s, &l.v[l.n]) || (*s && *s != ',' && !strchr("+-.0123456789", *s)))
       return fail(e, E_CONFIG, "%s: %s = %.80s: expected numbers with commas between them", where, o->key, value);
     if (!in_range(o, l.v[l.n]))
       return fail(e, E_CONFIG, "%s: %s: %g is out of range, expected %g to %g", where, o->key, l.v[l.n], o->lo, o->hi);
@@ -163,7 +150,7 @@ static int set_value(Config *c, const Option *o, const char *value, const char *
   }
   const char *s = value;
   double v;
-  if (!parse_number(&s, &v) || *s)
+  if (!number_scan(&s, &v) || *s)
     return fail(e, E_CONFIG, "%s: %s = %.80s: expected a number", where, o->key, value);
   if (!in_range(o, v))
     return fail(e, E_CONFIG, "%s: %s = %.80s is out of range, expected %g to %g", where, o->key, value, o->lo, o->hi);

@@ -53,18 +53,11 @@ static int build(char **a, Err *e) {
   return info(a[2], e);
 }
 
-static bool parse_size(const char *s, size_t *n) {
-  char *end;
-  unsigned long long v = strtoull(s, &end, 10);
-  *n = (size_t)v;
-  return *s >= '0' && *s <= '9' && *end == 0 && v <= 1000000000000ull;
-}
-
 static int synth(int argc, char **a, Err *e) {
-  size_t train = SYNTH_TRAIN_BYTES, val = SYNTH_VAL_BYTES;
-  if (argc == 3 && (!parse_size(a[1], &train) || !parse_size(a[2], &val)))
-    return fail(e, E_USAGE, "corpus synth: sizes '%s' '%s': expected bytes, from 0 to 1000000000000", a[1], a[2]);
-  if (synth_build(a[0], train, val, e)) return e->code;
+  double train = SYNTH_TRAIN_BYTES, val = SYNTH_VAL_BYTES;
+  if (argc == 3 && (!number_parse(a[1], true, 0, 1e12, &train) || !number_parse(a[2], true, 0, 1e12, &val)))
+    return fail(e, E_USAGE, "corpus synth: sizes '%s' '%s': expected bytes, from 0 to 1e12", a[1], a[2]);
+  if (synth_build(a[0], (size_t)train, (size_t)val, e)) return e->code;
   return info(a[0], e);
 }
 
@@ -86,6 +79,5 @@ int corpus_main(int argc, char **argv) {
     r = info(rest[0], &e);
   else
     r = usage(&e);
-  if (r) fprintf(stderr, "isoflop: %s\n", e.msg);
-  return r;
+  return finish(r, &e);
 }

@@ -85,7 +85,8 @@ static int list_into(Files *f, const char *path, bool top, Err *e) {
   DIR *d = opendir(path);
   if (!d) return fail(e, E_CORPUS, "%s: cannot read: %s", path, strerror(errno));
   int r = OK;
-  for (struct dirent *entry; r == OK && (entry = readdir(d));) {
+  struct dirent *entry = NULL;
+  while (r == OK && (errno = 0, entry = readdir(d))) {
     if (entry->d_name[0] == '.') continue;
     char child[PATH_MAX];
     if (snprintf(child, sizeof child, "%s/%s", path, entry->d_name) >= (int)sizeof child)
@@ -93,6 +94,7 @@ static int list_into(Files *f, const char *path, bool top, Err *e) {
     else
       r = list_into(f, child, false, e);
   }
+  if (r == OK && errno) r = fail(e, E_CORPUS, "%s: cannot read all of it: %s", path, strerror(errno));
   closedir(d);
   return r;
 }

@@ -42,25 +42,11 @@ static bool last_word_right(Model *m, const uint8_t *passage, int T, int word) {
   return true;
 }
 
-// Mean of n values, and its standard error from means over TRAIN_EVAL_CLUSTER neighbours: they share a document.
-static double clustered_mean(const uint8_t *each, int n, double *se) {
-  double mean = 0, sum = 0, sq = 0;
-  const int clusters = n / TRAIN_EVAL_CLUSTER;
-  for (int i = 0; i < n; i++) mean += (double)each[i] / n;
-  for (int k = 0; k < clusters; k++) {
-    double own = 0;
-    for (int i = 0; i < TRAIN_EVAL_CLUSTER; i++) own += (double)each[k * TRAIN_EVAL_CLUSTER + i] / TRAIN_EVAL_CLUSTER;
-    sum += own - mean, sq += (own - mean) * (own - mean);
-  }
-  *se = clusters > 1 ? sqrt((sq - sum * sum / clusters) / (clusters - 1) / clusters) : NAN;
-  return mean;
-}
-
 static int eval_last_words(Model *m, const Corpus *c, int passages, Evaluation *out, Err *e) {
   const int T = m->cfg.seq_len;
   const size_t most = c->n_val / (size_t)T;
   const int n = (size_t)passages < most ? passages : (int)most;
-  uint8_t *right = mem_new((size_t)n + 1, "last words", e);
+  double *right = mem_new(((size_t)n + 1) * sizeof *right, "last words", e);
   if (!right) return e->code;
   for (int k = 0; k < n; k++) {
     int word;
@@ -69,7 +55,7 @@ static int eval_last_words(Model *m, const Corpus *c, int passages, Evaluation *
     right[out->passages++] = last_word_right(m, c->val + at, T, word);
   }
   out->last_word = out->last_word_se = NAN;
-  if (out->passages) out->last_word = clustered_mean(right, out->passages, &out->last_word_se);
+  if (out->passages) out->last_word = train_mean(right, out->passages, &out->last_word_se);
   free(right);
   return OK;
 }
@@ -80,7 +66,7 @@ int eval_model(Model *m, const Corpus *c, double tokens, int passages, Evaluatio
   if (windows < 1)
     return fail(e, E_CORPUS, "corpus %s: held-out part shorter than one window of %d tokens", c->name, m->cfg.seq_len);
   if (train_eval(m, c, windows, &out->nats, &out->nats_se, e)) return e->code;
-  out->tokens = windows * m->cfg.seq_len;
+  out->tokens = (double)windows * m->cfg.seq_len;
   out->bytes_per_word = eval_bytes_per_word(c->val, c->n_val);
   out->word_ppl = exp(out->nats * out->bytes_per_word);
   out->word_ppl_se = out->word_ppl * out->bytes_per_word * out->nats_se;

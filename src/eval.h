@@ -10,7 +10,7 @@
 #include "model.h"
 
 typedef struct Evaluation {
-  int tokens;                     // held-out tokens behind nats
+  double tokens;                  // held-out tokens behind nats
   double nats, nats_se;           // per byte
   double bytes_per_word;
   double word_ppl, word_ppl_se;   // se by first order from that of nats

@@ -303,45 +303,36 @@ typedef struct Args {
   double peak;
 } Args;
 
-static int usage(const char *command, const char *what, const char *said) {
-  fprintf(stderr, "isoflop: %s: %s '%s': see `isoflop %s --help`\n", command, what, said, command);
-  return E_USAGE;
-}
-
 // A folder and options, in any order. `import` also takes --import FILE --out DIR. Shared by fit and report.
-static int args_parse(Args *a, int argc, char **argv, bool import) {
+static int args_parse(Args *a, int argc, char **argv, bool import, Err *e) {
   const char *out = NULL;
-  *a = (Args){.draws = SELFTEST_DRAWS};
+  double draws = SELFTEST_DRAWS;
+  *a = (Args){0};
   for (int i = 1; i < argc; i++) {
     const char *s = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
     if (!strcmp(s, "--selftest") && value) {
-      char *end;
-      long n = strtol(value, &end, 10);
-      if (*end || end == value || n < 0 || n > SELFTEST_MAX)
-        return usage(argv[0], "--selftest: expected 0 to 100000 draws, not", value);
-      a->draws = (int)n, i++;
+      if (!number_parse(value, true, 0, SELFTEST_MAX, &draws))
+        return fail(e, E_USAGE, "%s: --selftest: expected 0 to %d draws, not '%s'", argv[0], SELFTEST_MAX, value);
+      i++;
     } else if (!import && value && !strcmp(s, "--peak")) {
-      char *end;
-      a->peak = strtod(value, &end);
-      if (*end || !(a->peak >= 0.001 && a->peak <= 1e6))
-        return usage(argv[0], "--peak: expected GFLOP/s, .001 to 1e6, not", value);
+      if (!number_parse(value, false, 0.001, 1e6, &a->peak))
+        return fail(e, E_USAGE, "%s: --peak: expected GFLOP/s, .001 to 1e6, not '%s'", argv[0], value);
       i++;
     } else if (import && value && !strcmp(s, "--import")) {
       a->import = value, i++;
     } else if (import && value && !strcmp(s, "--out")) {
       out = value, i++;
     } else if (s[0] == '-' || a->dir) {
-      return usage(argv[0], "unexpected or unfinished argument", s);
+      return fail(e, E_USAGE, "%s: unexpected or unfinished argument '%s': see `isoflop %s --help`", argv[0], s, argv[0]);
     } else {
       a->dir = s;
     }
   }
-  bool whole = a->import ? out && !a->dir : a->dir && !out;
+  const bool whole = a->import ? out && !a->dir : a->dir && !out;
   if (a->import) a->dir = out;
-  if (whole) return OK;
-  fprintf(stderr, "isoflop: %s: which study folder? Usage: isoflop %s DIR%s\n", argv[0], argv[0],
-          import ? ", or isoflop fit --import FILE --out DIR" : "");
-  return E_USAGE;
+  a->draws = (int)draws;
+  return whole ? OK : fail(e, E_USAGE, "%s: which study folder? Usage: isoflop %s DIR%s", argv[0], argv[0],
+                           import ? ", or isoflop fit --import FILE --out DIR" : "");
 }
 
 static bool help_wanted(int argc, char **argv, const char *help) {
@@ -354,10 +345,8 @@ int fit_main(int argc, char **argv) {
   Args a;
   Err e = {0};
   if (help_wanted(argc, argv, fit_help)) return OK;
-  if (args_parse(&a, argc, argv, true)) return E_USAGE;
-  if (a.import ? fit_imported(a.import, a.dir, a.draws, stdout, &e) : fit_study(a.dir, a.draws, stdout, &e))
-    fprintf(stderr, "isoflop: %s\n", e.msg);
-  return e.code;
+  if (args_parse(&a, argc, argv, true, &e)) return finish(e.code, &e);
+  return finish(a.import ? fit_imported(a.import, a.dir, a.draws, stdout, &e) : fit_study(a.dir, a.draws, stdout, &e), &e);
 }
 
 static const char report_help[] =
@@ -375,7 +364,6 @@ int report_main(int argc, char **argv) {
   Args a;
   Err e = {0};
   if (help_wanted(argc, argv, report_help)) return OK;
-  if (args_parse(&a, argc, argv, false)) return E_USAGE;
-  if (report_study(a.dir, a.draws, a.peak, stdout, &e)) fprintf(stderr, "isoflop: %s\n", e.msg);
-  return e.code;
+  if (args_parse(&a, argc, argv, false, &e)) return finish(e.code, &e);
+  return finish(report_study(a.dir, a.draws, a.peak, stdout, &e), &e);
 }

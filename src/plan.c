@@ -317,7 +317,8 @@ int study_part_records(const Study *s, const Records *all, int part, Records *su
 
 static bool same_cost(const Config *a, const Config *b) {
   return a->d_model == b->d_model && a->n_layers == b->n_layers && a->n_heads == b->n_heads &&
-         a->seq_len == b->seq_len && a->batch_tokens == b->batch_tokens;  // the rest is common to a study
+         a->seq_len == b->seq_len && a->batch_tokens == b->batch_tokens && !strcmp(a->precision, b->precision) &&
+         a->tied == b->tied && a->qk_norm == b->qk_norm;
 }
 
 // Seconds of a training step, and of the forward pass of one held-out token: the least of a few, for other programs
@@ -400,10 +401,10 @@ const char *plan_duration(double seconds) {
   return text;
 }
 
-// What stays of a run (parameters, curve, record), and what it holds while it runs: a checkpoint with both moments,
-// twice.
+// What stays of a run (parameters, curve, record), and what it holds while it runs: a checkpoint with both moments, the
+// one before, and the next while it is written.
 static double disk_kept(const Cell *c) { return 4 * c->params + 16e3; }
-static double disk_running(const Cell *c) { return 2 * 12 * c->params + 16e3; }
+static double disk_running(const Cell *c) { return 3 * 12 * c->params + 16e3; }
 
 static int descending(const void *a, const void *b) {
   const double x = *(const double *)a, y = *(const double *)b;
@@ -446,7 +447,7 @@ void plan_print(const Plan *p, const Study *s, int workers, FILE *f) {
     epochs = fmax(epochs, c->epochs);
   }
   double *each = calloc((size_t)p->n + (size_t)workers, sizeof *each);
-  if (!each) return;
+  if (!each) mem_none("plan");
   for (int i = 0; i < p->n; i++) each[i] = p->cells[i].seconds;
   qsort(each, (size_t)p->n, sizeof *each, descending);
   const double span = plan_makespan(each, p->n, each + p->n, workers);

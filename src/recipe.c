@@ -31,9 +31,8 @@ int recipe_resolve(Config *c, Err *e) {
   const double steps = round(wanted / c->batch_tokens);
   if (steps < 20 || steps * c->warmup > steps - 1)
     return fail(e, E_CONFIG,
-                "budget %g FLOPs buys %.0f steps of %d tokens for %.0f parameters: at least 20 are needed, and one "
-                "after warm-up",
-                c->budget, steps, c->batch_tokens, N);
+                "%.3g tokens for %.0f parameters are %.0f steps of %d: at least 20 are needed, and one after warm-up",
+                wanted, N, steps, c->batch_tokens);
   if (steps > MOST_STEPS)
     return fail(e, E_CONFIG, "%.3g tokens are %.3g steps of %d, at most %g are possible", wanted, steps, c->batch_tokens,
                 MOST_STEPS);

@@ -180,30 +180,30 @@ int records_load(const char *dir, Records *out, Err *e) {
   DIR *d = opendir(path);
   if (!d)
     return fail(e, errno == ENOMEM ? E_MEMORY : E_RECORD, "%s: not a study folder: %s: %s", dir, path, strerror(errno));
-  for (struct dirent *entry; (entry = readdir(d));) {
+  int code = OK;
+  struct dirent *entry = NULL;
+  while (code == OK && (errno = 0, entry = readdir(d))) {
     if (entry->d_name[0] == '.') continue;
     snprintf(path, sizeof path, "%.700s/runs/%.255s/run.ini", dir, entry->d_name);
     if (!file_exists(path)) continue;
     if ((out->n & (out->n - 1)) == 0) {  // full at every power of two
       Record *grown = realloc(out->r, (size_t)(out->n ? 2 * out->n : 1) * sizeof *grown);
       if (!grown) {
-        closedir(d);
-        records_free(out);
-        return fail(e, E_MEMORY, "%s: no memory for its records", dir);
+        code = fail(e, E_MEMORY, "%s: no memory for its records", dir);
+        break;
       }
       out->r = grown;
     }
     Err bad;
     if (record_read(path, &out->r[out->n], &bad) == OK) out->n++;
-    else if (bad.code == E_MEMORY) {  // says nothing of the record
-      closedir(d);
-      records_free(out);
-      return *e = bad, e->code;
-    } else if (out->n_bad++ == 0) snprintf(out->first_bad, sizeof out->first_bad, "%s", bad.msg);
+    else if (bad.code == E_MEMORY) *e = bad, code = bad.code;  // says nothing of the record
+    else if (out->n_bad++ == 0) snprintf(out->first_bad, sizeof out->first_bad, "%s", bad.msg);
   }
+  if (code == OK && errno) code = fail(e, E_IO, "%s/runs: cannot read all of it: %s", dir, strerror(errno));
   closedir(d);
-  if (out->n) qsort(out->r, (size_t)out->n, sizeof *out->r, by_cell);
-  return OK;
+  if (code) records_free(out);
+  else if (out->n) qsort(out->r, (size_t)out->n, sizeof *out->r, by_cell);
+  return code;
 }
 
 void records_free(Records *rs) {

@@ -72,18 +72,12 @@ static bool noise_parse(const char *text, ForecastLaw *law) {
          law->cell_sd < 10;
 }
 
-static bool number(const char *text, int most, int *n) {
-  char *end;
-  const long v = strtol(text, &end, 10);
-  *n = (int)v;
-  return end != text && !*end && v >= 1 && v <= most;
-}
-
 static int args_parse(int argc, char **argv, Args *a, Err *e) {
   static const struct option longs[] = {{"out", 1, 0, 'o'}, {"config", 1, 0, 'c'}, {"workers", 1, 0, 'w'},
                                         {"set", 1, 0, 's'}, {"forecast", 0, 0, 'f'}, {"surface", 1, 0, 'u'},
                                         {"noise", 1, 0, 'n'}, {"draws", 1, 0, 'd'}, {"help", 0, 0, 'h'}, {0}};
   *a = (Args){.draws = 100, .law = forecast_measured};
+  double x;
   optind = 1;
   opterr = 0;
   for (int c; (c = getopt_long(argc, argv, "+:h", longs, NULL)) != -1;) switch (c) {
@@ -103,12 +97,14 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
           return fail(e, E_USAGE, "%s: --noise %.80s: expected nats from 0 to 10, of a run, or RUN,CELL", argv[0], optarg);
         break;
       case 'd':
-        if (!number(optarg, SELFTEST_MAX, &a->draws))
+        if (!number_parse(optarg, true, 1, SELFTEST_MAX, &x))
           return fail(e, E_USAGE, "%s: --draws: expected a number from 1 to %d", argv[0], SELFTEST_MAX);
+        a->draws = (int)x;
         break;
       case 'w':
-        if (!number(optarg, MAX_WORKERS, &a->workers))
+        if (!number_parse(optarg, true, 1, MAX_WORKERS, &x))
           return fail(e, E_USAGE, "%s: --workers: expected a number from 1 to %d", argv[0], MAX_WORKERS);
+        a->workers = (int)x;
         break;
       case 's':
         if (a->n_sets == MAX_SETS) return fail(e, E_USAGE, "%s: more than %d --set", argv[0], MAX_SETS);
@@ -128,11 +124,6 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
 // From the command line to the study and what its corpora are.
 static int study_gather(const Args *a, Study *s, Err *e) {
   return study_load(s, a->n_configs, a->configs, a->n_sets, a->sets, e) ? e->code : study_corpora(s, e);
-}
-
-static int finish(int code, const Err *e) {
-  if (code) fprintf(stderr, "isoflop: %s\n", e->msg);
-  return code;
 }
 
 static int forecast_main(const Args *a, const Study *study, Err *e) {

@@ -15,13 +15,28 @@
 #include <unistd.h>
 
 enum {
-  CURVE_POINTS = 200,  // of the training loss, each a mean over 0.5 % of the run
-  FINAL_POINTS = 4,    // points whose mean is the record's training loss: the last 2 % of the run
+  CURVE_POINTS = 200,  // of the training loss, each a mean since the point before: 0.5 % of a long run
+  FINAL_POINTS = 4,    // points whose mean is the record's training loss: the last 2 % of it
   EVAL_BATCH = 16,     // windows handed to the model at once
   THREAD_BYTES = 1 << 20,  // of each thread but the first: its stack and the blocks of its products, as measured
 };
 static const double MAX_LOST = 60;        // seconds of work that a kill may cost
 static const double DIVERGED_RISE = 1.0;  // nats above the best held-out loss so far, or above that of knowing nothing
+
+double train_mean(const double *each, int n, double *se) {
+  double sum = 0, cluster_sum = 0, cluster_sq = 0;
+  for (int i = 0; i < n; i++) sum += each[i];
+  const double mean = sum / n;
+  const int clusters = n / TRAIN_EVAL_CLUSTER;
+  for (int k = 0; k < clusters; k++) {
+    double own = 0;
+    for (int i = 0; i < TRAIN_EVAL_CLUSTER; i++) own += each[k * TRAIN_EVAL_CLUSTER + i] / TRAIN_EVAL_CLUSTER;
+    cluster_sum += own - mean;
+    cluster_sq += (own - mean) * (own - mean);
+  }
+  if (se) *se = clusters > 1 ? sqrt((cluster_sq - cluster_sum * cluster_sum / clusters) / (clusters - 1) / clusters) : NAN;
+  return mean;
+}
 
 int train_eval(Model *m, const Corpus *corpus, int windows, double *loss, double *se, Err *e) {
   const int T = m->cfg.seq_len;
@@ -33,20 +48,7 @@ int train_eval(Model *m, const Corpus *corpus, int windows, double *loss, double
     batch_val(corpus, i, n, T, rows);
     model_losses(m, rows, n, each + i);
   }
-  if (code == OK) {
-    double sum = 0, cluster_sum = 0, cluster_sq = 0;
-    for (int i = 0; i < windows; i++) sum += each[i];
-    *loss = sum / windows;
-    const int clusters = windows / TRAIN_EVAL_CLUSTER;
-    for (int k = 0; k < clusters; k++) {
-      double mean = 0;
-      for (int i = 0; i < TRAIN_EVAL_CLUSTER; i++) mean += each[k * TRAIN_EVAL_CLUSTER + i] / TRAIN_EVAL_CLUSTER;
-      cluster_sum += mean - *loss;
-      cluster_sq += (mean - *loss) * (mean - *loss);
-    }
-    if (se)
-      *se = clusters > 1 ? sqrt((cluster_sq - cluster_sum * cluster_sum / clusters) / (clusters - 1) / clusters) : NAN;
-  }
+  if (code == OK) *loss = train_mean(each, windows, se);
   free(each);
   free(rows);
   return code;
@@ -123,10 +125,9 @@ static int begin(Run *r, Err *e) {
                 corpus->n_train, corpus->n_val, T);
   Record *rec = &r->record;
   *rec = (Record){
-      .status = "finished", .cfg = *cfg, .tokens = cfg->tokens, .steps = r->steps, .val_loss = NAN, .val_loss_se = NAN};
+      .status = "finished", .cfg = *cfg, .val_loss = NAN, .val_loss_se = NAN};
   rec->params = shape_params(cfg);
   rec->flops_per_token = shape_flops(cfg);
-  rec->epochs = cfg->tokens / (double)corpus->n_train;
   rec->floor_nats = corpus->floor_nats;
   rec->val_floor = corpus->val_floor_nats;
   snprintf(rec->corpus_name, sizeof rec->corpus_name, "%s", corpus->name);
@@ -220,7 +221,9 @@ static int attend(Run *r, Err *e) {
   const bool save = !over && (stop_signal || save_due(r, now));
   r->attended = now;
   if (!save) return OK;
-  if (checkpoint_write(r->dir, "checkpoint.bin", &r->model, true, &r->p, e)) return e->code;
+  Progress p = r->p;
+  p.seconds += now - r->began;
+  if (checkpoint_write(r->dir, "checkpoint.bin", &r->model, true, &p, e)) return e->code;
   r->saved = now;
   r->attended = now_seconds();
   r->save_seconds = r->attended - now;
@@ -238,7 +241,9 @@ static int conclude(Run *r, Err *e) {
   }
   const int n = p->n_points < FINAL_POINTS ? p->n_points : FINAL_POINTS;
   for (int i = 0; i < n; i++) rec->train_loss += p->points[p->n_points - 1 - i].train_loss / n;
-  rec->seconds = now_seconds() - r->began;
+  rec->steps = p->step, rec->tokens = (double)p->step * r->cfg->batch_tokens;
+  rec->epochs = rec->tokens / (double)r->corpus->n_train;
+  rec->seconds = p->seconds + (now_seconds() - r->began);
   char path[1024];
   snprintf(path, sizeof path, "%.1000s/run.ini", r->dir);
   if (curve_write(r->dir, r->cfg, p, e) || checkpoint_write(r->dir, "model.bin", &r->model, false, p, e) ||

@@ -18,9 +18,12 @@ int train_run(const Config *cfg, const Corpus *corpus, const char *dir, Progress
 // curve.tsv of a run, from its points; model.bin holds the same points, under a checksum.
 void train_curve(const Config *cfg, const Progress *p, FILE *f);
 
-// Held-out loss in nats per token over `windows` windows of T tokens, and its standard error. Neighbouring windows
-// share a document, so the error is that of means over TRAIN_EVAL_CLUSTER windows in a row (`se` may be NULL).
 enum { TRAIN_EVAL_CLUSTER = 16, TRAIN_MID_EVAL = 8 /* an evaluation on the way uses 1/8 of the final one's windows */ };
+// The mean of n >= 1 values in the order of the text, and its standard error (`se` may be NULL; NaN below two clusters).
+// Neighbours share a document, so the error is that of means over TRAIN_EVAL_CLUSTER of them in a row.
+double train_mean(const double *each, int n, double *se);
+// Held-out loss in nats per token over the first `windows` >= 1 windows of T tokens, and its standard error by train_mean.
+// E_MEMORY.
 int train_eval(Model *m, const Corpus *corpus, int windows, double *loss, double *se, Err *e);
 
 // `isoflop train|eval|sample`: see their --help.

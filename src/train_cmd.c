@@ -51,12 +51,6 @@ typedef struct Args {
   const char *configs[8], *sets[64];
 } Args;
 
-static bool number(const char *text, double lo, double hi, double *x) {
-  char *end;
-  *x = strtod(text, &end);
-  return end != text && *end == 0 && *x >= lo && *x <= hi;
-}
-
 // Returns OK, E_USAGE (message in e) or -1 when help was asked for.
 static int args_parse(int argc, char **argv, Args *a, Err *e) {
   static const struct option longs[] = {{"out", 1, 0, 'o'},
@@ -86,12 +80,12 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
         if (a->n_sets == 64) return fail(e, E_USAGE, "more than 64 --set");
         a->sets[a->n_sets++] = optarg;
         break;
-      case 'f': good = number(optarg, 0, 1 << 20, &x), a->fd = (int)x; break;
-      case 'a': good = number(optarg, 0, 1 << 24, &x), a->passages = (int)x; break;
+      case 'f': good = number_parse(optarg, true, 0, 1 << 20, &x), a->fd = (int)x; break;
+      case 'a': good = number_parse(optarg, true, 0, 1 << 24, &x), a->passages = (int)x; break;
       case 'p': a->prompt = optarg; break;
-      case 'n': good = number(optarg, 0, 1 << 24, &x), a->bytes = (int)x; break;
-      case 't': good = number(optarg, 0, 100, &a->temperature); break;
-      case 'r': good = number(optarg, 0, 1 << 30, &x), a->seed = (int)x; break;
+      case 'n': good = number_parse(optarg, true, 0, 1 << 24, &x), a->bytes = (int)x; break;
+      case 't': good = number_parse(optarg, false, 0, 100, &a->temperature); break;
+      case 'r': good = number_parse(optarg, true, 0, 1 << 30, &x), a->seed = (int)x; break;
       case 'h': fputs(a->help, stdout); return -1;
       default:
         return fail(e, E_USAGE, "%s: unknown option %s, or its value is missing: see --help", argv[0], argv[optind - 1]);
@@ -100,12 +94,6 @@ static int args_parse(int argc, char **argv, Args *a, Err *e) {
   if (optind < argc) return fail(e, E_USAGE, "%s: unexpected argument '%s': see --help", argv[0], argv[optind]);
   if (!a->out) return fail(e, E_USAGE, "%s: the run's folder is missing: see --help", argv[0]);
   return OK;
-}
-
-static int finish(int code, const Err *e) {
-  if (code == -1) return OK;
-  if (code) fprintf(stderr, "isoflop: %s\n", e->msg);
-  return code;
 }
 
 // A file of options over *cfg; a record is taken as it stands.
@@ -158,7 +146,10 @@ static bool run_there(const char *dir, const Config *cfg, const Corpus *corpus, 
   char path[1100], id[17];
   snprintf(path, sizeof path, "%s/run.ini", dir);
   config_run_id(cfg, corpus->hash, id);
-  if (!file_exists(path) || record_read(path, &r, &why) || !strcmp(r.status, "failed")) return false;
+  if (!file_exists(path)) return false;
+  const int code = record_read(path, &r, &why);
+  if (code && code != E_RECORD) return *e = why, false;  // it may be good: not to be trained over
+  if (code || !strcmp(r.status, "failed")) return false;
   if (strcmp(r.id, id)) return fail(e, E_RECORD, "%s: holds run %s, not %s: give --out another folder", dir, r.id, id), false;
   return true;
 }
@@ -219,7 +210,7 @@ static int open_model(const Args *a, Config *cfg, Model *m, Err *e) {
 }
 
 static void eval_print(const Evaluation *v, const char *corpus) {
-  printf("%s: %.6f +- %.6f nats per byte, %.6f +- %.6f bits per byte, over %d tokens\n", corpus, v->nats, v->nats_se,
+  printf("%s: %.6f +- %.6f nats per byte, %.6f +- %.6f bits per byte, over %.0f tokens\n", corpus, v->nats, v->nats_se,
          v->nats / log(2), v->nats_se / log(2), v->tokens);
   printf("word perplexity %.2f +- %.2f, at %.3f bytes a word\n", v->word_ppl, v->word_ppl_se, v->bytes_per_word);
   if (v->passages)
@@ -258,7 +249,7 @@ int sample_main(int argc, char **argv) {
     code = e.code;
   else {
     if (n == 0)
-      text[n++] = '\n';
+      text[n++] = '\n', total++;
     else
       memcpy(text, a.prompt, n);
     for (; n < total; n++) {

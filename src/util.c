@@ -1,6 +1,7 @@
 // util.c: see util.h. Nothing here knows of models or studies.
 #include "util.h"
 #include <assert.h>
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,32 @@ int fail(Err *e, int code, const char *fmt, ...) {
   for (char *c = e->msg; *c; c++)
     if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
   return e->code = code;
+}
+
+int finish(int code, const Err *e) {
+  if (code > 0) fprintf(stderr, "isoflop: %s\n", e->msg);
+  return code < 0 ? OK : code;
+}
+
+// ---- Numbers in text -------------------------------------------------------------------------------
+
+bool number_scan(const char **s, double *x) {
+  char *end;
+  const char *p = *s;
+  while (isspace((unsigned char)*p)) p++;
+  if (!*p || !strchr("+-.0123456789", *p) || strpbrk(p, "xXpP")) return false;
+  *x = strtod(p, &end);
+  if (end == p || !isfinite(*x)) return false;
+  while (isspace((unsigned char)*end)) end++;
+  *s = end;
+  return true;
+}
+
+bool number_parse(const char *text, bool whole, double lo, double hi, double *x) {
+  double v;
+  if (!number_scan(&text, &v) || *text || !(v >= lo && v <= hi) || (whole && v != floor(v))) return false;
+  *x = v;
+  return true;
 }
 
 // ---- Memory ---------------------------------------------------------------------------------------
@@ -236,6 +263,7 @@ bool file_exists(const char *path) { return access(path, F_OK) == 0; }
 
 int dir_make(const char *path, Err *e) {
   char p[1024];
+  if (!*path) return fail(e, E_IO, "a folder without a name cannot be made");
   if (snprintf(p, sizeof p, "%s", path) >= (int)sizeof p) return fail(e, E_IO, "%.100s...: path too long", path);
   for (char *s = p + 1;; s++) {
     if (*s && *s != '/') continue;

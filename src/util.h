@@ -29,6 +29,17 @@ typedef struct Err {
 // Sets e to code and message (where, what, what was expected); returns code, so that `return fail(...)` reads well.
 int fail(Err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+// Ends a command: e's message, if there is one, on stderr. code: of e, or -1 where help was all that was asked for. Returns the
+// exit code.
+int finish(int code, const Err *e);
+
+// ---- Numbers in text -------------------------------------------------------------------------------
+
+// A finite decimal number at *s, with spaces around it: moves *s past them. False: there is none.
+bool number_scan(const char **s, double *x);
+// Is the text, all of it, such a number from lo to hi, and an integer if `whole`? Only then *x is set.
+bool number_parse(const char *text, bool whole, double lo, double hi, double *x);
+
 // ---- Memory ---------------------------------------------------------------------------------------
 
 // Zeroed, 64-byte aligned; NULL (and e set to E_MEMORY, saying what for) when there is none. Free with free().

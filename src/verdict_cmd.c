@@ -196,10 +196,7 @@ int verdict_main(int argc, char **argv) {
                   "The pair of models whose losses were forecast before they were trained (DIR/forecast-PART.ini): forecast\n"
                   "against measured, word perplexity, last-word accuracy, cost of a token; DIR/verdict.csv. Where the study has verdicts on\n"
                   "two corpora, each pair is measured on the other's held-out text too.\n"), OK;
-  if (argc != 2 || argv[1][0] == '-') {
-    fprintf(stderr, "isoflop: verdict: which study folder? Usage: isoflop verdict DIR\n");
-    return E_USAGE;
-  }
-  if (verdict_run(argv[1], stdout, &e)) fprintf(stderr, "isoflop: %s\n", e.msg);
-  return e.code;
+  if (argc != 2 || argv[1][0] == '-')
+    return finish(fail(&e, E_USAGE, "verdict: which study folder? Usage: isoflop verdict DIR"), &e);
+  return finish(verdict_run(argv[1], stdout, &e), &e);
 }

@@ -310,11 +310,6 @@ static const char RERUN_HELP[] =
     "for provenance and seconds). Exit code 0: the same bytes; 9: others. Another kernel table gives others: a record\n"
     "names its own, KERNELS=... forces it.\n";
 
-static int finish(int code, const Err *e) {
-  if (code) fprintf(stderr, "isoflop: %s\n", e->msg);
-  return code;
-}
-
 int verify_main(int argc, char **argv) {
   Err e = {0};
   if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) return fputs(VERIFY_HELP, stdout), OK;
@@ -324,12 +319,10 @@ int verify_main(int argc, char **argv) {
 
 int rerun_main(int argc, char **argv) {
   Err e = {0};
-  char *end = "";
-  long threads = 1;
+  double threads = 1;
   if (argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) return fputs(RERUN_HELP, stdout), OK;
-  if (argc == 5 && !strcmp(argv[3], "--threads")) threads = strtol(argv[4], &end, 10);
-  else if (argc != 3) threads = -1;
-  if (*end || threads < 0 || threads > 1024 || argv[1][0] == '-')
+  const bool good = argc == 3 || (argc == 5 && !strcmp(argv[3], "--threads") && number_parse(argv[4], true, 0, 1024, &threads));
+  if (!good || argv[1][0] == '-')
     return finish(fail(&e, E_USAGE, "rerun: expected DIR RUN_ID [--threads N]: see --help"), &e);
   return finish(verify_rerun(argv[1], argv[2], (int)threads, stdout, &e), &e);
 }

@@ -422,7 +422,8 @@ static int args_parse(int argc, char **argv, Work *w, Err *e) {
   optind = 1;
   opterr = 0;
   for (int c; (c = getopt_long(argc, argv, "+h", longs, NULL)) != -1;) {
-    char *end = "", key[64];
+    char key[64];
+    double x;
     switch (c) {
       case 'd': w->dir = optarg; break;
       case 's':
@@ -431,13 +432,15 @@ static int args_parse(int argc, char **argv, Work *w, Err *e) {
                            "--set", e))
           return e->code;
         break;
-      case 'f': w->progress = (int)strtol(optarg, &end, 10); break;
+      case 'f':
+        if (!number_parse(optarg, true, -1, 1 << 20, &x))
+          return fail(e, E_USAGE, "worker: '%s' is no number, or out of range: see --help", optarg);
+        w->progress = (int)x;
+        break;
       case 'h': fputs(WORKER_HELP, stdout); return -1;
       default:
         return fail(e, E_USAGE, "worker: unknown option %s, or its value is missing: see --help", argv[optind - 1]);
     }
-    if (*end || w->progress < -1)
-      return fail(e, E_USAGE, "worker: '%s' is no number, or out of range: see --help", optarg);
   }
   if (optind < argc) return fail(e, E_USAGE, "worker: unexpected argument '%s': see --help", argv[optind]);
   if (!w->dir) return fail(e, E_USAGE, "worker: --dir DIR is missing: see `isoflop worker --help`");
@@ -470,6 +473,5 @@ int worker_main(int argc, char **argv) {
   }
   if (w) plan_free(&w->plan), free(w->state), free(w->seen);
   free(w);
-  if (code > 0) fprintf(stderr, "isoflop: %s\n", e.msg);
-  return code < 0 ? OK : code;
+  return finish(code, &e);
 }

@@ -93,6 +93,9 @@ RUN="$ONE --set corpus=$T/small.tok --set tokens=256000"
 "$ISOFLOP" train $RUN --set checkpoint_seconds=0 --out "$T/run" >/dev/null 2>"$T/log" &
 within 20 exists "$T/run/checkpoint.bin"; kill -INT $!; wait $!
 ok "a run that is stopped" [ $? -eq 130 ]
+"$ISOFLOP" train $RUN --set tokens=1e8 --set checkpoint_seconds=0.01 --out "$T/clock" >/dev/null 2>&1 & pid=$!
+ok "a checkpoint comes by the clock" within 20 exists "$T/clock/checkpoint.bin"
+kill -9 $pid; wait $pid 2>/dev/null
 find "$T/run" -type f -exec cksum {} + | sort >"$T/before"
 "$ISOFLOP" train $RUN --set seed=2 --out "$T/run" >/dev/null 2>"$T/log"
 ok "another run in its folder: exit code 5" [ $? -eq 5 ]

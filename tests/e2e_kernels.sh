@@ -36,6 +36,14 @@ done >"$T/leaks"
 none "no other object has an AVX instruction" "$T/leaks"
 ok "while objdump shows it in gemm_avx512.o" sh -c 'objdump -d "$0" | grep -q "%zmm"' "$OBJ/kernels/gemm_avx512.o"
 
+# ---- Left to itself the program takes the widest table that this CPU can run.
+can() { for flag; do grep -qw "$flag" /proc/cpuinfo || return 1; done; }
+best=scalar
+if can avx2 fma; then best=avx2; fi
+if can avx512f avx512bw avx512dq avx512vl; then best=avx512; fi
+if [ $best = avx512 ] && can amx_tile amx_bf16 avx512_bf16; then best=avx512amx; fi
+ok "the kernels are $best" sh -c 'env -u KERNELS "$0" --version | grep -q "kernels $1 "' "$ISOFLOP" $best
+
 # ---- An old CPU (2008: SSE4.2), emulated. OpenBLAS chooses for itself too, unless the environment says otherwise.
 qemu=$(command -v qemu-x86_64 || command -v qemu-x86_64-static)
 if [ -z "$qemu" ]; then skip "runs on a CPU without AVX" "no qemu-x86_64 (package qemu-user)"

@@ -56,6 +56,11 @@ ok "the verdict is printed" eval '"$ISOFLOP" verdict "$T/one" >"$T/verdict" && g
 ok "it has a forecast and a measure of each model" [ "$(grep -cE "^  (recommended|4x larger) .* (pass|FAIL) " "$T/verdict")" -eq 4 ]
 ok "and of each on text that it has never seen" [ "$(grep -c "which it has never seen: .* bits per byte" "$T/verdict")" -eq 4 ]
 ok "a line a model, of which the first is the recommended one" [ "$(verdict 1 size),$(verdict 2 size)$(verdict 5 size)" = recommended,larger ]
+ok "pass is a loss inside the forecast's interval, fail one outside" eval 'for row in 1 2 3 4; do
+  echo "$(verdict $row loss) $(verdict $row p10) $(verdict $row p90) $(verdict $row verdict)" | awk "
+    { exit (\$4 == \"pass\") != (\$1 >= \$2 && \$1 <= \$3) }" || { echo "row $row"; exit 1; }; done'
+ok "of each pair the lower loss wins" eval '[ "$(grep -oE "recommended size wins|larger size wins" "$T/verdict")" = "$(for row in 1 3; do
+  echo "$(verdict $row loss) $(verdict $((row + 1)) loss)"; done | awk "{ print (\$1 < \$2 ? \"recommended\" : \"larger\") \" size wins\" }")" ]'
 ok "the loss is the record's" [ "$(verdict 2 loss)" = "$(awk -F, -v id="$(verdict 2 run_id)" '$1 == id { print $17 }' "$T/one/runs.csv")" ]
 ok "the other corpus is the other verdict's" [ "$(verdict 1 other_corpus),$(verdict 3 other_corpus)" = "$T/text.txt,synthetic" ]
 ok "every number is there" eval 'for row in 1 2 3 4; do for column in bits_per_byte bits_per_byte_se word_perplexity \

@@ -29,6 +29,11 @@ for threads in 2 3; do
   ok "a cell trained by $threads threads: the same model" cmp "$T/t$threads/model.bin" "$T/one/runs/$id/model.bin"
 done
 
+sampled() { "$ISOFLOP" sample --run "$T/t2" --bytes 40 --temperature "$1"; }
+ok "a sample at no temperature is the likeliest text" [ "$(sampled 0)" = "$(sampled 0.001)" ]
+ok "and another at a high one" [ "$(sampled 0)" != "$(sampled 20)" ]
+ok "it begins with its prompt, and has so many bytes" [ "$("$ISOFLOP" sample --run "$T/t2" --prompt ab --bytes 3 | head -c 2)" = ab ]
+
 # ---- Several study files: the later one wins, and what it leaves alone stays
 printf '[recipe]\nlr_at = 0.003\nlr_max = 0.004\n' >"$T/recipe.ini"
 printf '[recipe]\nlr_max = 0.002\n' >"$T/over.ini"

@@ -48,7 +48,7 @@ static int end(void **state) {
 
 static int write_step(int step, Err *e) {
   CurvePoint points[POINTS] = {{.step = step}};
-  Progress p = {.step = step, .n_points = POINTS, .points = points};
+  Progress p = {.step = step, .seconds = 10 * step, .n_points = POINTS, .points = points};
   memcpy(p.run_id, ID, sizeof ID);
   for (size_t i = 0; i < m.n_params; i++) m.params[i] = (float)step;
   return checkpoint_write(folder, "c.bin", &m, true, &p, e);
@@ -60,6 +60,7 @@ static int read_step(bool moments, Err *e) {
   if (checkpoint_read(folder, "c.bin", ID, &m, moments, &p, e)) return -e->code;
   assert_int_equal(p.n_points, POINTS);
   assert_int_equal(p.points[0].step, p.step);
+  assert_true(p.seconds == 10 * p.step);
   assert_true(m.params[m.n_params - 1] == (float)p.step);
   free(p.points);
   return p.step;

@@ -3,6 +3,7 @@
 #include "kernels.h"
 #include "shape.h"
 #include "testing.h"
+#include "train.h"
 
 UNIT(words_are_what_they_are_said_to_be) {
   const char *text = "The cat_2, d\xc3\xa9j\xc3\xa0-vu (2nd).";  // The, cat_2, déjà, vu, 2nd
@@ -71,13 +72,17 @@ UNIT(last_words_of_a_known_model) {
   if (eval_model(&m, &c, 4096, 400, &v, &e)) fail_msg("%s", e.msg);
   assert_int_equal(v.passages, 400);
   int right = 0;
+  double each[400], se;
   for (int k = 0; k < 400; k++) {
     int word;
-    right += t[eval_passage(t, c.n_val, 32, k, 400, &word) + 31] == 'e';
+    right += (int)(each[k] = t[eval_passage(t, c.n_val, 32, k, 400, &word) + 31] == 'e');
   }
   assert_true(right > 250 && right < 350);  // three of four words
   assert_near(v.last_word, right / 400., 1e-12);
-  assert_true(v.last_word_se < .05);
+  train_mean(each, 400, &se);
+  assert_near(v.last_word_se, se, 1e-15);
+  assert_true(se > 0 && v.nats_se > 0);
+  assert_near(v.word_ppl_se / (v.word_ppl * 6 * v.nats_se), 1, 1e-12);  // d exp(6 x) = 6 exp(6 x) dx, at six bytes a word
   if (eval_model(&m, &c, 4096, 1 << 20, &w, &e)) fail_msg("%s", e.msg);
   assert_true(w.passages <= WORDS * 6 / 32);  // no more than there is text for
   chain(&m, " abdce ");

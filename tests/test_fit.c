@@ -109,6 +109,50 @@ UNIT(known_bias_of_the_vertex) {
   assert_near(narrow / (.2 * m4 / m2 / 6), 1, .02);
 }
 
+// Five sizes a step h apart, and on top of a parabola the third and the fourth polynomial that are orthogonal to it there:
+// (-1, 2, 0, -2, 1) d and (1, -4, 6, -4, 1) q. The parabola leaves both, 10 d^2 + 70 q^2; a cubic leaves the fourth, so
+// that its t is d sqrt(10) / sqrt(70 q^2).
+UNIT(diagnostics_of_a_valley_by_hand) {
+  static const double third[] = {-1, 2, 0, -2, 1}, fourth[] = {1, -4, 6, -4, 1};
+  const double d = -.002, q = .001, C = 1e12, best = log(5e4), h = .5;
+  Records rs = {.n = 5, .r = calloc(5, sizeof(Record))};
+  double mean = 0, total = 0;
+  for (int i = 0; i < 5; i++) {
+    Record *r = &rs.r[i];
+    const double n = exp(best + h * (i - 2));
+    snprintf(r->id, sizeof r->id, "%016x", (unsigned)i);
+    strcpy(r->status, "finished");
+    r->cfg.budget = C, r->params.total = n, r->flops_per_token.exact = 6 * n, r->tokens = C / (6 * n);
+    r->val_loss = 2 + .05 * h * h * (i - 2) * (i - 2) + third[i] * d + fourth[i] * q;
+    mean += r->val_loss / 5;
+  }
+  for (int i = 0; i < 5; i++) total += pow(rs.r[i].val_loss - mean, 2);
+  Fitted f = fitted(rs, 20);
+  const Valley *v = &f.iso->v[0];
+  const double left = 10 * d * d + 70 * q * q;
+  assert_near(v->n_opt.value / 5e4, 1, 1e-9);
+  assert_near(v->sd / sqrt(left / 2), 1, 1e-9);
+  assert_near(v->r2, 1 - left / total, 1e-9);
+  assert_near(v->t_cubic / (d * sqrt(10) / sqrt(70 * q * q)), 1, 1e-9);
+  drop(&f);
+}
+
+// N is all parameters or those outside embeddings and logits; C takes a token's FLOPs exactly, without the logits, or as
+// six times that N.
+UNIT(six_ways_of_counting) {
+  Record r = {.status = "finished", .params = {.total = 1000, .nonemb = 600}, .tokens = 50, .val_loss = 2,
+              .flops_per_token = {.exact = 7000, .nohead = 5000, .sixn = 6000, .sixn_nonemb = 3600}};
+  static const struct { const char *name; double N, C; } want[] = {
+      {"total/exact", 1000, 350e3}, {"nonemb/exact", 600, 350e3}, {"total/nohead", 1000, 250e3},
+      {"nonemb/nohead", 600, 250e3}, {"total/6nd", 1000, 300e3}, {"nonemb/6nd", 600, 180e3}};
+  for (int k = 0; k < COUNT(want); k++) {
+    const Point p = point_of(&r, &conventions[k]);
+    assert_string_equal(conventions[k].name, want[k].name);
+    if (!p.used || p.N != want[k].N || p.C != want[k].C || p.D != 50) fail_msg("%s: N %g, C %g", want[k].name, p.N, p.C);
+  }
+  assert_null(conventions[COUNT(want)].name);
+}
+
 UNIT(edge_minima_are_left_out) {
   // shift > ln span: every sampled size lies above the optimum; between the two smallest sizes: edge.
   Fitted outside = fitted(made(.08, .5, 4, log(4) + .1, 0, 0), 20);
@@ -311,6 +355,7 @@ int main(void) {
       cmocka_unit_test(lsq_matches_normal_equations),
       cmocka_unit_test(noise_free_is_exact),
       cmocka_unit_test(known_bias_of_the_vertex),
+      cmocka_unit_test(diagnostics_of_a_valley_by_hand), cmocka_unit_test(six_ways_of_counting),
       cmocka_unit_test(edge_minima_are_left_out),
       cmocka_unit_test(few_sizes_give_no_parabola),
       cmocka_unit_test(excluded_runs_say_why),

@@ -86,6 +86,7 @@ UNIT(family_grows_smoothly) {
   double first = 0;
   for (; shape_family(n, &c); n++) {
     assert_true(c.d_model % c.n_heads == 0 && c.d_model / c.n_heads % 2 == 0 && c.n_layers >= 1);
+    if (c.d_model >= 32) assert_true(c.d_model / c.n_heads >= 14 && c.d_model / c.n_heads <= 24);  // about 16 wide
     double N = shape_params(&c).total, before = shape_params(&last).total;
     if (n == 0)
       first = N;
@@ -138,6 +139,14 @@ UNIT(recipe_follows_its_options) {
   // The horizon that the rule sees is the one asked for; that of the run is whole steps, within half a one of it.
   double ratio = base.budget / shape_flops(&base).exact / N;
   assert_true(fabs(horizon.lr / (base.lr * pow(ratio / 25, -0.1)) - 1) < 1e-14);
+  // A cosine and a warm-up of so many tokens, whatever the run's horizon: the faults of Kaplan et al.
+  const double wanted = base.budget / shape_flops(&base).exact;
+  char option[2][64];
+  snprintf(option[0], sizeof *option, "cosine_tokens=%.0f", 2.5 * wanted);
+  snprintf(option[1], sizeof *option, "warmup_tokens=%.0f", .25 * wanted);
+  const Config fault = resolved((const char *[]){"lr_at=0.004", option[0], option[1], NULL}, 4e11);
+  assert_near(fault.cosine_cycle, 2.5, 1 / wanted);  // whole tokens
+  assert_near(fault.warmup, .25, 1 / wanted);
   // What is set is left alone.
   Config set = resolved((const char *[]){"lr=0.003", "batch_tokens=512", "beta2=0.9", "lr_at=1", NULL}, 4e11);
   assert_true(set.lr == 0.003 && set.batch_tokens == 512 && set.beta2 == 0.9);

@@ -152,6 +152,13 @@ UNIT(test_later_budgets_wait_and_are_centred) {
     assert_int_equal(second.cells[i].stage, 1);
     assert_true(x > 1 / 3.1 && x < 3.1);
   }
+  // What the laws leave out still says where the valleys lie.
+  Plan left_out;
+  for (int i = 0; i < rs.n; i++) rs.r[i].cfg.from_flops = 1e12;
+  plan_good(&left_out, &s, &rs);
+  assert_int_equal(left_out.n, 28);
+  for (int i = 14; i < 28; i++) assert_string_equal(left_out.cells[i].id, second.cells[i].id);
+  plan_free(&left_out);
   assert_true(second.cells[14].params < 0.45 * 1.3 * sqrt(4e11 / 6) / 5);  // the range is used
   free(rs.r);
 

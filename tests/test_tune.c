@@ -172,8 +172,8 @@ UNIT(intervals_are_honest) {
   tuning_free(&t);
 }
 
-// Trained again by the rule as a whole: the same runs, each .1 lower, and one of them without a loss.
-UNIT(a_rule_that_diverges_is_not_kept) {
+// Trained again by the rule as a whole: the same runs, each .1 lower, and one of them without a loss; or each .1 higher.
+UNIT(a_rule_that_diverges_or_is_worse_is_not_kept) {
   Tuning t;
   Err e;
   TuneCheck check;
@@ -190,11 +190,12 @@ UNIT(a_rule_that_diverges_is_not_kept) {
   tune_check(&check, &t, f, &again);
   assert_int_equal(check.lost, 0);
   assert_near(check.gain, .1, 1e-12);
-  for (int lost = 0; lost <= again.n; lost++) {
-    if (lost) again.p[lost - 1].loss = NAN;
+  for (int lost = -1; lost <= again.n; lost++) {
+    for (int i = 0; i < again.n; i++) again.p[i].loss += lost < 0 ? .2 : lost == 0 ? -.2 : 0;
+    if (lost > 0) again.p[lost - 1].loss = NAN;
     if (lost > 1 && lost < again.n) continue;
     tune_check(&check, &t, f, &again);
-    assert_int_equal(check.lost, lost);
+    assert_int_equal(check.lost, lost < 0 ? 0 : lost);
     if (tune_write(&t, f, &check, folder, &e) && e.code != E_USAGE) fail_msg("%s", e.msg);
     Config c;
     config_defaults(&c);
@@ -224,7 +225,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(points_are_what_was_varied),        cmocka_unit_test(noise_free_is_exact),
       cmocka_unit_test(horizons_give_their_power),         cmocka_unit_test(what_was_not_tried_is_not_claimed),
-      cmocka_unit_test(intervals_are_honest),              cmocka_unit_test(a_rule_that_diverges_is_not_kept),
+      cmocka_unit_test(intervals_are_honest),              cmocka_unit_test(a_rule_that_diverges_or_is_worse_is_not_kept),
       cmocka_unit_test(two_knobs_at_once_are_refused),
   };
   return cmocka_run_group_tests_name("tune", tests, folder_make, folder_remove);
