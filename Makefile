@@ -30,7 +30,7 @@ KERN    := $(patsubst %,$B/%.o,$(basename $(wildcard kernels/*.[cS])))
 SRC     := $(patsubst %.c,$B/%.o,$(filter-out src/main.c,$(wildcard src/*.c)))
 TESTS   := $(patsubst tests/%.c,$B/tests/%,$(wildcard tests/test_*.c) tests/checkkern.c)
 
-# What `make sweep` trains on: english, code, synthetic, or a path to .txt or .gz files; and where its study goes.
+# What `make sweep` trains on: english, code, synthetic, or a path to a .txt, .gz, .tok or a folder; and where its study goes.
 CORPUS  ?= english
 OUT     ?= out/sweep-$(basename $(notdir $(CORPUS:%/=%)))
 STUDY   ?= out/study

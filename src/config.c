@@ -86,7 +86,7 @@ const Option config_options[] = {
 
   {"machine", "threads", OPT_INT, FIELD(threads), "1", 0, 1024, NULL, "threads of one run; 0: one a core"},
   {"machine", "checkpoint_seconds", OPT_NUM, FIELD(checkpoint_seconds), "60", 0, 1e6, NULL,
-   "between two checkpoints, s; below 60 longer where they would cost over 1 % of the time; 0: every step"},
+   "s between two checkpoints; more where saving takes over 1 % of the time, at most 60 or this; 0: every step"},
   {"machine", "heartbeat", OPT_NUM, FIELD(heartbeat), "5", 0.05, 3600, NULL,
    "time between two signs of life of a worker, s; after 6 missed ones its cell is another's"},
   {NULL, NULL, OPT_INT, 0, 0, NULL, 0, 0, NULL, NULL},

@@ -295,7 +295,8 @@ static const char fit_help[] =
     "the same noise, fits them, and says how far the estimates are off and how often their intervals hold the truth.\n"
     "FILE is a CSV with a header, or a JSON array of objects: final loss (loss, final_loss), two of N (params,\n"
     "parameters), D (tokens) and C (flops, compute, compute_budget, budget), the third by C = 6ND. With a column run,\n"
-    "rows of one run are its curve, in order of tokens, and its last row is its end. Other columns are ignored.\n";
+    "rows of one run are its curve, in order of tokens, and its last row is its end. Without a column budget, runs of five\n"
+    "sizes or more within 3 % of one compute make one. Other columns are ignored.\n";
 
 typedef struct Args {
   const char *dir, *import;

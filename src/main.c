@@ -21,7 +21,7 @@ static const Command COMMANDS[] = {
     {"train", train_main, "train one model"},
     {"sample", sample_main, "text from a trained model"},
     {"eval", eval_main, "held-out loss of a trained model"},
-    {"plan", plan_main, "the cells of a study, what each costs; runs nothing"},
+    {"plan", plan_main, "the cells of a study, what each costs"},
     {"sweep", sweep_main, "run a study's cells on all cores; goes on where it was"},
     {"tune", tune_main, "the recipe's rule from small sweeps around it"},
     {"worker", worker_main, "take cells of a study folder, here or on any machine that sees it"},
@@ -29,7 +29,7 @@ static const Command COMMANDS[] = {
     {"report", report_main, "figures, tables and one HTML page from a study"},
     {"verdict", verdict_main, "the forecast pair of a study against what it came to"},
     {"rerun", rerun_main, "one run of a study again: does it give the same bytes?"},
-    {"verify", verify_main, "every file of a study checked, what is damaged named"},
+    {"verify", verify_main, "the files of a study checked, what is damaged named"},
     {"corpus", corpus_main, "make and inspect token files"},
     {"bench", bench_main, "speed of the kernels and of a training step, beside the machine's peak"},
     {0},
@@ -46,9 +46,9 @@ static void help(FILE *f) {
         f);
   for (const Command *c = COMMANDS; c->name; c++) fprintf(f, "  %-8s %s\n", c->name, c->help);
   fputs("  help options    every option of study files and --set, with range and default\n\n"
-        "Exit codes: 0 done · 2 command line · 3 configuration · 4 corpus · 5 damaged or foreign study, record or "
-        "checkpoint ·\n"
-        "  6 a file cannot be read or written · 7 memory · 8 some runs of a sweep failed · 9 a rerun gave other bytes ·\n"
+        "Exit codes: 0 done · 2 command line · 3 configuration · 4 corpus · 5 damaged or foreign study, record, "
+        "checkpoint or import ·\n"
+        "  6 a file cannot be read or written · 7 memory · 8 some runs of a sweep failed, or a kernel in bench · 9 a rerun gave other bytes ·\n"
         "  75, 130, 143 stopped after a checkpoint, run again\n"
         "Environment: KERNELS=scalar|avx2|avx512|avx512amx|neon|openblas forces a table ·\n"
         "  ISOFLOP_DATA where token files live (default data)\n",

@@ -17,7 +17,7 @@ static const char PLAN_HELP[] =
     "\n"
     "Usage: isoflop plan [--config FILE]... [--workers N] [--set KEY=VALUE]... [--out DIR]\n"
     "       isoflop plan --forecast [--surface E,A,B,ALPHA,BETA] [--noise RUN[,CELL]] [--draws N] [--config FILE]...\n"
-    "Prints every cell of a study and what it will cost (measured on a few steps), then the totals. Runs nothing.\n"
+    "Prints every cell of a study and what it will cost (by a few steps of each shape), then the totals.\n"
     "  N parameters (embeds, attn+norm, ffn: its components) · D tokens · FLOPs exact, within 1 % of the budget\n"
     "--forecast: what interval on a (N_opt ~ C^a) the plan will buy, by each approach, and how often it will hold the\n"
     "truth: N drawn studies (default 100) of the planned runs from a law L = E + A/N^ALPHA + B/D^BETA with noise of RUN\n"
@@ -41,8 +41,9 @@ static const char TUNE_HELP[] =
     "\n"
     "Usage: isoflop tune --out DIR --config FILE... [--workers N] [--set KEY=VALUE]...\n"
     "Runs a study whose `vary` turns lr_scale, batch_scale, beta2 and warmup around the rule, as `isoflop sweep` would,\n"
-    "and fits the rule to it: DIR/recipe.ini has what moved by more than the noise, DIR/tune.csv the runs,\n"
-    "DIR/figures/tune.svg the losses against the rate. Then trains the models once more by the new rule (DIR/check).\n";
+    "and fits the rule to it: DIR/recipe.ini is the rule, changed where the runs say so by more than the noise, DIR/tune.csv\n"
+    "the runs, DIR/figures/tune.svg the losses against the rate. If something moved, trains the models once more by the new\n"
+    "rule (DIR/check), and keeps the old one if that is worse.\n";
 
 static const char OPTIONS_HELP[] =
     "  --config FILE     the study; without it, the defaults. May be given again (a tuned recipe.ini): later ones win\n"

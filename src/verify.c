@@ -297,7 +297,8 @@ static const char VERIFY_HELP[] =
     "  isoflop verify out/study\n"
     "\n"
     "Usage: isoflop verify DIR\n"
-    "Checks every file of a study and of its corpora, names what is damaged and ends with exit code 5 if anything is.\n"
+    "Checks a study's records, models, curves, runs.csv and token files by their checksums, its study file and forecasts by\n"
+    "reading them; names what is damaged and ends with exit code 5 if anything is.\n"
     "What is damaged is made again by `isoflop sweep` (runs: remove the folder), `fit` and `report`.\n";
 
 static const char RERUN_HELP[] =

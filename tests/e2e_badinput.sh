@@ -80,6 +80,16 @@ refused "the folder of another study" 5 "belongs to another study: budgets is 30
 refused "the folder of another corpus" 5 "belongs to another study: seq_len is 32 there and 16 here" sweep --out "$T/a" --set seq_len=16
 find "$T/a" -type f -exec cksum {} + | sort >"$T/after"
 ok "nothing in it was changed" cmp "$T/before" "$T/after"
+cat src/*.c >"$T/text.txt"
+sweep --out "$T/text" --set corpus="$T/text.txt" >/dev/null 2>&1
+ok "a study of a text" "$ISOFLOP" verify "$T/text"
+echo "one line more" >>"$T/text.txt"
+refused "its sweep when the text was edited" 5 "the corpus .*text.txt has changed" sweep --out "$T/text" --set corpus="$T/text.txt"
+refused "a worker then" 5 "the corpus .*text.txt has changed" "$ISOFLOP" worker --dir "$T/text"
+refused "a rerun then" 4 "changed since the run" "$ISOFLOP" rerun "$T/text" "$(ls "$T/text/runs" | head -1)"
+"$ISOFLOP" verify "$T/text" >"$T/log" 2>&1
+ok "verify then: exit code 5" [ $? -eq 5 ]
+ok "which names the corpus" grep -q "changed since the study was made" "$T/log"
 refused "a worker's option of the wrong kind" 3 "threads = abc: expected a number" "$ISOFLOP" worker --dir "$T/a" --set threads=abc
 : >"$T/file"
 refused "an output folder that is a file" 6 "a file has that name" sweep --out "$T/file"
