@@ -30,7 +30,8 @@ static inline Mat mat_cols(Mat a, int j0, int n) { return (Mat){a.p + j0 * a.cs,
 // and C must not overlap A or B. With accumulate == 0, C is never read.
 // Every C(i,j) is ONE serial chain of fused multiply-adds over k = 0, 1, 2, ..., started from 0 or
 // from C(i,j). So a gemm over any sub-block of C, or over k in consecutive pieces with accumulate = 1,
-// gives the same bits as the whole (except on the OpenBLAS backend, which promises nothing).
+// gives the same bits as the whole (except on the OpenBLAS backend, which promises nothing). The scalar table on a CPU
+// without such an instruction rounds the product, too.
 void gemm(Mat c, Mat a, Mat b, int accumulate);
 
 // The same, called by every thread of an OpenMP parallel region: each does its share of C's blocks.
@@ -39,7 +40,8 @@ void gemm_team(Mat c, Mat a, Mat b, int accumulate);
 
 // Lays out a (k,n) operand, given by any strides, as zero-padded column panels that the micro-kernel
 // streams. Worth it for an operand used by several gemms, or whose strides are bad (tr(w)).
-// `dst` holds gemm_pack_floats(k, n) floats, 64-byte aligned. Returns the view to pass as B.
+// `dst` holds gemm_pack_floats(k, n) floats, 64-byte aligned. Returns the view to pass as B, which may be cut to its first
+// columns and to nothing else.
 size_t gemm_pack_floats(int k, int n);
 Mat gemm_pack(float *dst, Mat b);
 

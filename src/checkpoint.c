@@ -2,6 +2,7 @@
 // is under it. Little-endian, as written by the machine: a checkpoint goes on where it was written, it is not an
 // exchange format.
 #include "checkpoint.h"
+#include "kernels.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@
 typedef struct Header {
   char magic[8];         // "isoflopC"
   uint32_t format, crc;  // crc32 of the header behind this field and of the whole rest
-  char run_id[17], pad[3];
+  char run_id[17];
+  uint8_t table[3];      // a hash of the kernel table's name; 0 without moments
   int32_t step, bin_steps, n_points, moments;
   float seconds;  // 0 without moments: a model's bytes tell no time
   uint64_t n_params, bytes;  // floats an array; length of the whole file
@@ -21,6 +23,12 @@ static const char MAGIC[8] = "isoflopC";
 enum { FORMAT = 1 };
 
 _Static_assert(sizeof(Header) == 80, "no hidden padding: its bytes would be anyone's guess, and go to disk");
+
+// Steps by two tables would be a run that neither of them can repeat.
+static void table_mark(uint8_t mark[3]) {
+  const uint64_t h = hash_bytes(0, kern->name, strlen(kern->name));
+  memcpy(mark, &h, 3);
+}
 
 static size_t crc_from(void) { return offsetof(Header, crc) + sizeof(uint32_t); }
 
@@ -44,6 +52,7 @@ int checkpoint_write(const char *dir, const char *name, const Model *m, bool mom
               .bin_loss = p->bin_loss};
   memcpy(h.magic, MAGIC, sizeof MAGIC);
   memcpy(h.run_id, p->run_id, sizeof h.run_id);
+  if (moments) table_mark(h.table);
   const void *parts[] = {p->points, m->params, m->m, m->v};
   const size_t sizes[] = {curve, array, array, array};
   const int n = moments ? 4 : 2;
@@ -71,6 +80,8 @@ static int read_one(const char *path, const char *run_id, Model *m, bool moments
   size_t len;
   if (file_read(path, &data, &len, e)) return e->code;
   Header h;
+  uint8_t table[3];
+  table_mark(table);
   const size_t array = m->n_params * sizeof(float);
   int code = OK;
   if (len < sizeof h || (memcpy(&h, data, sizeof h), memcmp(h.magic, MAGIC, sizeof MAGIC)) != 0)
@@ -85,6 +96,8 @@ static int read_one(const char *path, const char *run_id, Model *m, bool moments
   else if (h.n_params != m->n_params || (moments && !h.moments) || h.n_points < 0 ||
            len != sizeof h + (size_t)h.n_points * sizeof(CurvePoint) + array * (h.moments ? 3 : 1))
     code = fail(e, E_RECORD, "%s: holds another shape of model", path);
+  else if (moments && memcmp(h.table, table, sizeof table) != 0)
+    code = fail(e, E_DIFFERS, "%s: written with other kernels than %s (KERNELS chooses)", path, kern->name);
   else {
     const size_t curve = (size_t)h.n_points * sizeof(CurvePoint);
     *p = (Progress){

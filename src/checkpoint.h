@@ -26,8 +26,8 @@ int checkpoint_write(const char *dir, const char *name, const Model *m, bool mom
 // Whether there is a generation, good or not.
 bool checkpoint_exists(const char *dir, const char *name);
 // Reads the newest whole generation into m and p. OK with a message in e: the newest was damaged (and is replaced), this
-// is the one before. E_RECORD: damaged, or of another shape; E_DIFFERS: of another run (when run_id is given); E_IO:
-// unreadable or none; E_MEMORY. On an error the model is as it was.
+// is the one before. E_RECORD: damaged, or of another shape; E_DIFFERS: of another run (when run_id is given) or, with
+// `moments`, by other kernels, whose bits are others; E_IO: unreadable or none; E_MEMORY. On an error the model is as it was.
 int checkpoint_read(const char *dir, const char *name, const char *run_id, Model *m, bool moments, Progress *p, Err *e);
 void checkpoint_remove(const char *dir, const char *name);
 #endif

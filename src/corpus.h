@@ -16,7 +16,7 @@ typedef struct Corpus {
   size_t map_bytes;
 } Corpus;
 
-int corpus_open(Corpus *c, const char *token_file, Err *e);
+int corpus_open(Corpus *c, const char *token_file, Err *e);  // E_CORPUS: unreadable or damaged; E_MEMORY
 void corpus_close(Corpus *c);
 
 // What became of the text on its way in; bytes. kept = train + held-out.
@@ -54,7 +54,7 @@ enum { SYNTH_TRAIN_BYTES = 48000000, SYNTH_VAL_BYTES = 2000000 };  // of corpus_
 // `isoflop corpus build|info|synth`: argv[0] is "corpus". Returns an exit code (util.h).
 int corpus_main(int argc, char **argv);
 
-// Shared by the builders: writes header and both parts to a token file atomically.
+// Shared by the builders: writes header and both parts to a token file atomically. E_IO.
 int corpus_write(const char *token_file, const char *name, const uint8_t *train, size_t n_train, const uint8_t *val,
                  size_t n_val, double floor_nats, double val_floor_nats, Err *e);
 #endif

@@ -29,6 +29,7 @@ typedef struct Model {
 } Model;
 
 // cfg resolved. threads 0 = all. Parameters initialised from cfg->seed by counter (any thread count, the same bits).
+// E_MEMORY, and then *m is as after model_free.
 int model_new(Model *m, const Config *cfg, bool training, Err *e);
 void model_free(Model *m);
 const Tensor *model_tensor(const Model *m, const char *name);  // NULL if there is none
@@ -38,7 +39,7 @@ const Tensor *model_tensor(const Model *m, const char *name);  // NULL if there 
 double model_step(Model *m, const uint8_t *tokens, int B);
 // The same without gradients: loss[b] = mean loss of row b.
 void model_losses(Model *m, const uint8_t *tokens, int B, double *loss);
-// Next-token logits [VOCAB] after tokens[0..n), n <= T.
+// Next-token logits [VOCAB] after tokens[0..n), 1 <= n <= T.
 void model_logits(Model *m, const uint8_t *tokens, int n, float *logits);
 
 // optim.c: sums over all parameters are taken in chunks of fixed size, so that threads cannot change them.

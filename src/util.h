@@ -79,14 +79,14 @@ int file_read(const char *path, char **data, size_t *len, Err *e);
 bool file_exists(const char *path);
 int dir_make(const char *path, Err *e);  // like mkdir -p
 
-// ---- Hashing and random numbers: pure functions of their arguments, the same on every machine -------
+// ---- Hashing and random numbers: pure functions of their arguments, the same on every machine ------
 
 // 64-bit FNV-1a with a final mix, seeded for chaining. For identity, not for security.
 uint64_t hash_bytes(uint64_t seed, const void *p, size_t n);
 // SplitMix64 finaliser of a counter: a random 64-bit number for (seed, i). Also written rng_u64(rng_u64(s,a),b).
 uint64_t rng_u64(uint64_t seed, uint64_t i);
 double rng_uniform(uint64_t seed, uint64_t i);  // [0, 1), 53 bits
-double rng_normal(uint64_t seed, uint64_t i);   // Box-Muller on two uniforms of counter i
+double rng_normal(uint64_t seed, uint64_t i);   // Box-Muller on two uniforms of counter i; its last bits are the C library's
 
 double now_seconds(void);  // monotonic
 #endif

@@ -110,6 +110,9 @@ find "$T/run" -type f -exec cksum {} + | sort >"$T/before"
 "$ISOFLOP" train $RUN --set seed=2 --out "$T/run" >/dev/null 2>"$T/log"
 ok "another run in its folder: exit code 5" [ $? -eq 5 ]
 ok "which says whose it is" grep -q "^isoflop: .*/checkpoint.bin: belongs to run" "$T/log"
+KERNELS=scalar "$ISOFLOP" train $RUN --out "$T/run" >/dev/null 2>"$T/log"
+ok "the same run with other kernels: exit code 5" [ $? -eq 5 ]
+ok "which says so" grep -q "^isoflop: .*/checkpoint.bin: written with other kernels than scalar (KERNELS chooses): give --out" "$T/log"
 find "$T/run" -type f -exec cksum {} + | sort >"$T/after"
 ok "and changes nothing there" cmp "$T/before" "$T/after"
 ok "without options it goes on" "$ISOFLOP" train --out "$T/run"

@@ -1,6 +1,7 @@
 // test_checkpoint.c: what a checkpoint does when the disk or the memory refuses, and with every header that is whole but
 // wrong. Damage is in test_corruption.c. Linked with --wrap=malloc.
 #include "checkpoint.h"
+#include "kernels.h"
 #include "testing.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -89,6 +90,21 @@ UNIT(a_save_that_fails_leaves_what_was) {
   assert_int_equal(write_step(3, &e), E_IO);
 }
 
+// To go on with other kernels would mix two kinds of bits; to look at the parameters does not.
+UNIT(other_kernels_do_not_go_on) {
+  Err e = {0};
+  Kernels other = *kern;
+  const Kernels *const own = kern;
+  other.name = "another table";
+  assert_int_equal(write_step(1, &e), OK);
+  kern = &other;
+  assert_refused(-read_step(true, &e), &e, E_DIFFERS, "written with other kernels than another table");
+  assert_int_equal(read_step(false, &e), 1);
+  assert_int_equal(write_step(2, &e), OK);
+  kern = own;
+  assert_int_equal(read_step(true, &e), 1);  // its own, the one before
+}
+
 UNIT(between_two_renames_the_older_is_there) {
   Err e = {0};
   assert_false(checkpoint_exists(folder, "c.bin"));
@@ -147,7 +163,8 @@ UNIT(a_whole_header_may_still_be_wrong) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
   const struct CMUnitTest tests[] = {
-      TEST(a_save_that_fails_leaves_what_was), TEST(between_two_renames_the_older_is_there),
+      TEST(a_save_that_fails_leaves_what_was), TEST(other_kernels_do_not_go_on),
+      TEST(between_two_renames_the_older_is_there),
       TEST(no_memory_is_no_damage), TEST(a_whole_header_may_still_be_wrong)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
