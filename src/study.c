@@ -95,6 +95,19 @@ static int set_in_part(Study *s, const char *set, Err *e) {
   return config_set(&s->part[at].cfg, set + strcspn(set, ":") + 1, "--set", e);
 }
 
+// Workers take cells of all parts, so what tells them how to work is one for all.
+static int machine_check(const Study *s, const Part *p, Err *e) {
+  char all[1024], own[1024];
+  for (const Option *o = config_options; o->key; o++) {
+    if (strcmp(o->section, "machine")) continue;
+    config_print_value(&s->base, o, all, sizeof all);
+    config_print_value(&p->cfg, o, own, sizeof own);
+    if (strcmp(all, own))
+      return fail(e, E_CONFIG, "part %s: %s = %.80s: an option of [machine] is one for all parts", p->name, o->key, own);
+  }
+  return OK;
+}
+
 static int load(Study *s, bool recorded, int n_files, const char *const *files, int n_sets, const char *const *sets,
                 Err *e) {
   memset(s, 0, sizeof *s);
@@ -113,6 +126,7 @@ static int load(Study *s, bool recorded, int n_files, const char *const *files, 
     if (names_part(sets[i]) && set_in_part(s, sets[i], e)) return e->code;
   for (int i = 0; i < s->n; i++) {
     Err why;
+    if (machine_check(s, &s->part[i], e)) return e->code;
     if (config_check(&s->part[i].cfg, &why) == OK) continue;
     return s->n == 1 ? (*e = why, e->code) : fail(e, why.code, "part %s: %.400s", s->part[i].name, why.msg);
   }

@@ -61,6 +61,8 @@ UNIT(test_bad_studies_are_refused) {
     {"[parts]\nlr = 1\n", NULL, "unknown section [parts]"},
     {"[corpora]\na = 1 2\n", NULL, "unknown section [corpora]"},
     {"[part a]\nlr = 1\n", "b:lr=1", "no part 'b'"},
+    {"[part a]\nthreads = 2\n", NULL, "part a: threads = 2: an option of [machine] is one for all parts"},
+    {"[part a]\nlr = 1\n", "a:heartbeat=1", "part a: heartbeat = 1: an option of [machine]"},
   };
   for (int i = 0; i < COUNT(bad); i++) {
     Study s;
