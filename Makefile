@@ -72,7 +72,7 @@ $B/fault_inject.so: tests/fault_inject.c
 sweep: $B/isoflop corpus  ## the default study on CORPUS=english|code|synthetic|PATH: trains, fits, draws OUT/report.html
 	$B/isoflop sweep --config configs/sweep.ini --set corpus=$(CORPUS) --out $(OUT)
 	@$(MAKE) --no-print-directory report
-study: $B/isoflop corpus-english corpus-code  ## the whole study: 841 runs, every figure and table, STUDY/report.html (1.5 hours)
+study: $B/isoflop corpus-english corpus-code  ## the whole study: 841 runs, every figure and table, STUDY/report.html (1 to 1.5 hours)
 	$B/isoflop tune --config configs/tune.ini --out $(STUDY)/tune
 	$B/isoflop plan --forecast --config configs/study.ini --config $(STUDY)/tune/recipe.ini
 	$B/isoflop sweep --config configs/study.ini --config $(STUDY)/tune/recipe.ini --out $(STUDY)
