@@ -233,8 +233,8 @@ static Way way_of(Mat c, Mat a, Mat b) {
   const int half = ready && a.cols > KC && (way.copy_a || (b.cs == 0 && !large));
   way.strips = strips && a.cols > KC;
   way.height = way.strips ? a.rows : half || (way.low && !way.copy_b) ? MC / 2 : MC;
-  way.depth = ready ? KC_READY : a.rs == 1 && !way.tiles_a && !large ? KC / 2 : KC;
-  if (large && a.cs == 1 && !way.copy_b && a.cols <= KC_WHOLE) way.depth = imax(way.depth, KC_WHOLE);
+  const int whole = large && a.cs == 1 && !way.copy_b && a.cols <= KC_WHOLE;
+  way.depth = ready ? KC_READY : whole ? KC_WHOLE : a.rs == 1 && !way.tiles_a && !large ? KC / 2 : KC;
   return way;
 }
 

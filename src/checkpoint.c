@@ -13,7 +13,7 @@ typedef struct Header {
   char magic[8];         // "isoflopC"
   uint32_t format, crc;  // crc32 of the header behind this field and of the whole rest
   char run_id[17];
-  uint8_t table[3];      // a hash of the kernel table's name; 0 without moments
+  uint8_t table[3];      // a hash of the kernel table's name; 0 without moments, or by a program that did not tell
   int32_t step, bin_steps, n_points, moments;
   float seconds;  // 0 without moments: a model's bytes tell no time
   uint64_t n_params, bytes;  // floats an array; length of the whole file
@@ -96,7 +96,7 @@ static int read_one(const char *path, const char *run_id, Model *m, bool moments
   else if (h.n_params != m->n_params || (moments && !h.moments) || h.n_points < 0 ||
            len != sizeof h + (size_t)h.n_points * sizeof(CurvePoint) + array * (h.moments ? 3 : 1))
     code = fail(e, E_RECORD, "%s: holds another shape of model", path);
-  else if (moments && memcmp(h.table, table, sizeof table) != 0)
+  else if (moments && (h.table[0] || h.table[1] || h.table[2]) && memcmp(h.table, table, sizeof table) != 0)
     code = fail(e, E_DIFFERS, "%s: written with other kernels than %s (KERNELS chooses)", path, kern->name);
   else {
     const size_t curve = (size_t)h.n_points * sizeof(CurvePoint);

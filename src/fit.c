@@ -36,7 +36,8 @@ const char *text_count(double x) {
   char *s = text_buffer();
   for (size_t i = 0; i < sizeof units / sizeof *units; i++)
     // 999.6 would print as 1000 of the smaller unit
-    if (isfinite(x) && fabs(x) >= .9995 * units[i].unit) return snprintf(s, TEXT_SIZE, "%.3g%s", x / units[i].unit, units[i].name), s;
+    if (isfinite(x) && fabs(x) >= .9995 * units[i].unit)
+      return snprintf(s, TEXT_SIZE, "%.3g%s", x / units[i].unit, units[i].name), s;
   return snprintf(s, TEXT_SIZE, isfinite(x) ? "%.3g" : "-", x), s;
 }
 

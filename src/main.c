@@ -48,8 +48,8 @@ static void help(FILE *f) {
   fputs("  help options    every option of study files and --set, with range and default\n\n"
         "Exit codes: 0 done · 2 command line · 3 configuration · 4 corpus · 5 damaged or foreign study, record, "
         "checkpoint or import ·\n"
-        "  6 a file cannot be read or written · 7 memory · 8 some runs of a sweep failed, or a kernel in bench · 9 a rerun gave other bytes ·\n"
-        "  75, 130, 143 stopped after a checkpoint, run again\n"
+        "  6 a file cannot be read or written · 7 memory · 8 some runs of a sweep failed, or a kernel in bench ·\n"
+        "  9 a rerun gave other bytes · 75, 130, 143 stopped after a checkpoint, run again\n"
         "Environment: KERNELS=scalar|avx2|avx512|avx512amx|neon|openblas forces a table ·\n"
         "  ISOFLOP_DATA where token files live (default data)\n",
         f);

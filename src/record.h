@@ -26,7 +26,7 @@ typedef struct Record {
   double val_loss, val_loss_se;  // nats per byte; NaN when the run did not get there
   double val_floor;           // exact cross-entropy of the held-out part under the true source; NaN unknown
   double train_loss;          // smoothed over the last steps
-  double seconds;
+  double seconds;             // of training and evaluation, those before a restart included
 } Record;
 
 // Written whole or not at all; E_IO.

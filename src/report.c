@@ -1,9 +1,9 @@
 // report.c: one HTML page of a study: `isoflop report DIR`.
 //
 // In: DIR/runs/*/run.ini. Out: what `isoflop fit` writes, DIR/figures, and DIR/report.html, which holds its drawings,
-// needs no network, works without its script, follows light and dark, and prints. The invariant: every point of a figure links to
-// its row in the table of runs, and every number of the page stands in a CSV at full precision. Bytes depend on the
-// records alone.
+// needs no network, works without its script, follows light and dark, and prints. The invariant: every point of a
+// figure links to its row in the table of runs, and every number of the page stands in a CSV at full precision. Bytes
+// depend on the records alone.
 #include "report.h"
 #include <math.h>
 #include <stdlib.h>

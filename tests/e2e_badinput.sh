@@ -92,6 +92,7 @@ ok "verify then: exit code 5" [ $? -eq 5 ]
 ok "which names the corpus" grep -q "changed since the study was made" "$T/log"
 refused "a worker's option of the wrong kind" 3 "threads = abc: expected a number" "$ISOFLOP" worker --dir "$T/a" --set threads=abc
 : >"$T/file"
+refused "an output folder without a name" 6 "a folder without a name" sweep --out ""
 refused "an output folder that is a file" 6 "a file has that name" sweep --out "$T/file"
 refused "an output folder that cannot be made" 6 "cannot make this folder" sweep --out /proc/no/such
 refused "fit of a folder that is no study" 5 "not a study folder|no study" "$ISOFLOP" fit "$T/x"

@@ -25,6 +25,8 @@ ok "gemm: files for the picture" sh -c '"$1" bench gemm --seconds 0.01 --kernels
 
 # ---- step: a token costs 3 (2 (24 C C + 4 T C) + 2 C V) = 73,728 FLOPs with C = 16, T = 32, V = 256
 "$ISOFLOP" bench step --csv --seconds 0.02 $shape >"$T/step.csv" 2>"$T/err"
+ok "arguments survive the start without OpenBLAS' variables" eval '! OPENBLAS_L2_SIZE=1 "$ISOFLOP" bench step --seconds 0.01 \
+  $(for i in $(seq 33); do echo --set seed=$i; done) >/dev/null 2>"$T/log" && grep -q "more than 32 --set" "$T/log"'
 ok "step: the heading" sh -c 'head -1 "$1" | grep -qx d_model,n_layers,n_heads,seq,batch_seqs,threads,precision,kernels,ms_median,ms_min,tokens_per_s,gflops_exact,pct_peak,rss_mb' - "$T/step.csv"
 ok "step: the shape asked for, and FLOPs by its definition" awk -F, '
   NR == 2 {good = /^16,2,2,32,3,1,fp32,/ && $10 <= $9 && ($11 * $9 / 1e3 / 96 - 1) ^ 2 < 1e-4 && ($12 * 1e9 / $11 / 73728 - 1) ^ 2 < 1e-3 && $14 > 1}

@@ -32,7 +32,9 @@ done
 sampled() { "$ISOFLOP" sample --run "$T/t2" --bytes 40 --temperature "$1"; }
 ok "a sample at no temperature is the likeliest text" [ "$(sampled 0)" = "$(sampled 0.001)" ]
 ok "and another at a high one" [ "$(sampled 0)" != "$(sampled 20)" ]
-ok "it begins with its prompt, and has so many bytes" [ "$("$ISOFLOP" sample --run "$T/t2" --prompt ab --bytes 3 | head -c 2)" = ab ]
+"$ISOFLOP" sample --run "$T/t2" --prompt ab --bytes 3 >"$T/ab"; "$ISOFLOP" sample --run "$T/t2" --prompt "" --bytes 1 >"$T/none"
+ok "it begins with its prompt" [ "$(head -c 2 "$T/ab")" = ab ]
+ok "so many bytes follow, after an empty one too, which is a line's end, and a line's end" [ "$(cat "$T/ab" "$T/none" | wc -c)" -eq 9 ]
 
 # ---- Several study files: the later one wins, and what it leaves alone stays
 printf '[recipe]\nlr_at = 0.003\nlr_max = 0.004\n' >"$T/recipe.ini"

@@ -67,6 +67,13 @@ static int read_step(bool moments, Err *e) {
   return p.step;
 }
 
+static void put_field(char *data, size_t n, size_t at, const void *value, size_t size) {
+  memcpy(data + at, value, size);
+  const uint32_t crc = (uint32_t)crc32_z(0, (unsigned char *)data + 16, n - 16);
+  memcpy(data + 12, &crc, sizeof crc);
+  write_file(in("c.bin"), data, n);
+}
+
 // ---- Refusals --------------------------------------------------------------------------------------------
 
 UNIT(a_save_that_fails_leaves_what_was) {
@@ -100,6 +107,16 @@ UNIT(other_kernels_do_not_go_on) {
   kern = &other;
   assert_refused(-read_step(true, &e), &e, E_DIFFERS, "written with other kernels than another table");
   assert_int_equal(read_step(false, &e), 1);
+  char *data;
+  size_t n;
+  assert_int_equal(file_read(in("c.bin"), &data, &n, &e), OK);
+  put_field(data, n, 33, (char[3]){0}, 3);  // an earlier program's does not tell
+  assert_int_equal(read_step(true, &e), 1);
+  free(data);
+  assert_int_equal(remove(in("c.bin")), 0);
+  kern = own;
+  assert_int_equal(write_step(1, &e), OK);
+  kern = &other;
   assert_int_equal(write_step(2, &e), OK);
   kern = own;
   assert_int_equal(read_step(true, &e), 1);  // its own, the one before
@@ -126,13 +143,6 @@ UNIT(no_memory_is_no_damage) {
   no_memory_for = POINTS * sizeof(CurvePoint);
   assert_int_equal(read_step(true, &e), -E_MEMORY);
   assert_int_equal(read_step(true, &e), 2);
-}
-
-static void put_field(char *data, size_t n, size_t at, const void *value, size_t size) {
-  memcpy(data + at, value, size);
-  const uint32_t crc = (uint32_t)crc32_z(0, (unsigned char *)data + 16, n - 16);
-  memcpy(data + 12, &crc, sizeof crc);
-  write_file(in("c.bin"), data, n);
 }
 
 // As another version of the program might write it, its checksum right.

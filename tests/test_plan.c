@@ -159,6 +159,23 @@ UNIT(test_measure_covers_every_cell) {
   plan_free(&p);
 }
 
+// Cells of one shape that keep other numbers are measured each by itself.
+UNIT(test_cost_follows_the_model) {
+  const char *sets[] = {"budgets=1e9", "params_range=9000, 10000", "sizes_per_budget=1", "seq_len=32", "vary=tied true false",
+                        NULL};
+  const Config study = study_of(sets);
+  Plan p;
+  Err e;
+  if (plan_one(&p, &study, 1, CORPUS, &e)) fail_msg("%s", e.msg);
+  assert_int_equal(p.n, 2);
+  assert_int_equal(p.cells[0].cfg.d_model, p.cells[1].cfg.d_model);
+  assert_int_equal(plan_measure(&p, &e), OK);
+  const double head = 256 * p.cells[0].cfg.d_model, more = p.cells[1].bytes - p.cells[0].bytes;
+  // What a tied model lacks, the head's floats, gradients and two moments, less the transposed copy that it packs.
+  assert_true(fabs(more) >= (16 - 4) * head);
+  plan_free(&p);
+}
+
 UNIT(test_makespan) {
   const double runs[] = {5, 4, 3, 3};
   double one[] = {1}, two[] = {0, 0}, late[] = {0, 10};
@@ -181,7 +198,7 @@ int main(void) {
     cmocka_unit_test(test_cells_meet_the_study), cmocka_unit_test(test_sizes_are_even),
     cmocka_unit_test(test_sizes_are_distinct_for_any_number),
     cmocka_unit_test(test_a_range_for_each_budget), cmocka_unit_test(test_what_cannot_be_met_is_refused),
-    cmocka_unit_test(test_measure_covers_every_cell), cmocka_unit_test(test_makespan), cmocka_unit_test(test_durations),
+    cmocka_unit_test(test_measure_covers_every_cell), cmocka_unit_test(test_cost_follows_the_model), cmocka_unit_test(test_makespan), cmocka_unit_test(test_durations),
   };
   return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }
